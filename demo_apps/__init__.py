@@ -1,0 +1,1 @@
+"""Demo apps that read exported files and their manifest."""

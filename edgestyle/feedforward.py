@@ -1,0 +1,149 @@
+"""The feed-forward family: one small network a painting, built to be cheap on phones.
+
+Read top to bottom: configuration, blocks, network, deploy form.
+
+The shape follows what mobile runtimes are good at. All the work happens at 1/4 and 1/8 of the picture's size, in
+inverted residuals (Sandler et al. 2018, MobileNetV2, arXiv:1801.04381), and a pixel shuffle (Shi et al. 2016,
+arXiv:1609.05158) brings it back. There is no instance norm: it teaches well but costs two passes over the data, breaks
+int8 graphs into float islands and overflows in fp16. Two things stand in for it:
+
+- the *picture* is normalised once, at the input, by its mean colour and contrast (`PictureNorm`);
+- convolutions are weight-normalised while training (Salimans & Kingma 2016, arXiv:1602.07868, as Yu et al. 2018,
+  arXiv:1808.08718, do for super-resolution networks without norms), which `deploy` folds into plain ones.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+from torch.nn.utils.parametrizations import weight_norm
+
+from edgestyle.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class FeedForwardConfig:
+    """The numbers that define one feed-forward network."""
+
+    width: int = 32
+    """Channels at 1/4 of the picture's size."""
+    trunk_width: int = 64
+    """Channels at 1/8 of the picture's size, where most of the work is done."""
+    trunk_blocks: int = 6
+    """Inverted residuals at 1/8."""
+    blocks: int = 1
+    """Inverted residuals at 1/4, after the trunk."""
+    expansion: int = 2
+    """How many times wider the inside of an inverted residual is."""
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("width", 8, 256),
+            ("trunk_width", 8, 512),
+            ("trunk_blocks", 1, 32),
+            ("blocks", 0, 32),
+            ("expansion", 1, 8),
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+                raise ConfigError(f"{name} is {value!r}; it must be a whole number from {low} to {high}")
+
+
+class PictureNorm(nn.Module):
+    """Subtract the picture's mean colour and divide by its contrast: `(x - mean) / sqrt(var + eps)`.
+
+    Both statistics are those of a sample: the mean of 2x2 pixels, every 8 pixels both ways. That costs next to nothing
+    and keeps sums small enough for fp16: a sum over 512x512 pixels may pass 65504, one over 64x64 samples does not.
+    `var` is one number for all channels, so that a colourful picture stays colourful.
+
+    Shapes: (B, 3, H, W) in [0, 1] -> (B, 3, H, W); H and W multiples of 8.
+    """
+
+    eps = 1e-3  # contrast floor: a flat picture stays flat, and its noise is not blown up more than 32 times
+
+    def statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean colour (B, 3, 1, 1) and 1 / contrast (B, 1, 1, 1) of pictures (B, 3, H, W)."""
+        sample = nn.functional.avg_pool2d(x, 2, stride=8)  # (B, 3, H/8, W/8)
+        mean = sample.mean((2, 3), keepdim=True)  # (B, 3, 1, 1)
+        var = (sample - mean).square().mean((2, 3), keepdim=True).mean(1, keepdim=True)  # (B, 1, 1, 1)
+        return mean, torch.rsqrt(var + self.eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean, scale = self.statistics(x)
+        return (x - mean) * scale
+
+
+class InvertedResidual(nn.Module):
+    """1x1 expand, 3x3 depthwise, 1x1 project, plus the input. ReLU6 keeps activation ranges known for int8."""
+
+    def __init__(self, channels: int, expansion: int) -> None:
+        super().__init__()
+        inside = channels * expansion
+        self.expand = nn.Conv2d(channels, inside, 1)
+        self.depthwise = nn.Conv2d(inside, inside, 3, padding=1, groups=inside)
+        self.project = nn.Conv2d(inside, channels, 1)
+        self.act = nn.ReLU6()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.act(self.expand(x))  # (B, expansion C, h, w)
+        y = self.act(self.depthwise(y))
+        return x + self.project(y)  # (B, C, h, w)
+
+
+class FeedForward(nn.Module):
+    """Photo in, painting out.
+
+    Shapes: (B, 3, H, W) RGB in [0, 1] -> the same; H and W multiples of `stride`.
+    """
+
+    stride = 8
+
+    def __init__(self, config: FeedForwardConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or FeedForwardConfig()
+        c, t = config.width, config.trunk_width
+
+        def residuals(channels: int, count: int) -> nn.Sequential:
+            return nn.Sequential(*(InvertedResidual(channels, config.expansion) for _ in range(count)))
+
+        self.norm = PictureNorm()
+        self.stem = nn.Conv2d(3, c, 8, stride=4, padding=2)
+        self.down = nn.Conv2d(c, t, 3, stride=2, padding=1)
+        self.trunk = residuals(t, config.trunk_blocks)
+        self.up = nn.Conv2d(t, c, 1)
+        self.finish = residuals(c, config.blocks)
+        self.head = nn.Conv2d(c, 3 * 4 * 4, 3, padding=1)
+        self.act = nn.ReLU6()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.paint(self.norm(x))
+
+    def paint(self, x: Tensor) -> Tensor:
+        """The network after `PictureNorm`: purely local, so that a large picture can be painted in exact tiles."""
+        fine = self.act(self.stem(x))  # (B, c, H/4, W/4)
+        coarse = self.trunk(self.act(self.down(fine)))  # (B, t, H/8, W/8)
+        coarse = nn.functional.interpolate(self.up(coarse), scale_factor=2.0, mode="nearest")
+        y = self.head(self.finish(fine + coarse))  # (B, 48, H/4, W/4)
+        return nn.functional.pixel_shuffle(torch.sigmoid(y), 4)  # (B, 3, H, W)
+
+
+def for_training(net: FeedForward) -> FeedForward:
+    """The form that is trained: a copy of `net` in training mode, every convolution `g v / |v|` (weight norm)."""
+    net = copy.deepcopy(net).train().requires_grad_(True)
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            weight_norm(module)
+    return net
+
+
+def deploy(net: FeedForward) -> FeedForward:
+    """The form that is saved and exported: a copy of `net` in evaluation mode, weight norms folded into plain weights."""
+    net = copy.deepcopy(net).eval()
+    for module in net.modules():
+        if parametrize.is_parametrized(module):
+            parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
+    return net.requires_grad_(False)

@@ -1,0 +1,166 @@
+"""What an app has to know about an exported file, so that it need not guess.
+
+`Contract` is written into the file itself (ONNX metadata, Core ML user metadata, TFLite metadata). `Manifest` is the JSON
+beside the file: the contract, plus what can only be known once the file exists: its hash and its checks. The schema is
+described in docs/manifest.md.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from edgestyle.errors import ConfigError
+
+METADATA_KEY = "edgestyle"
+"""Under this name the contract's JSON stands in the metadata of every exported file."""
+
+Status = Literal["passed", "failed", "could not run"]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TensorSpec(_Model):
+    """One input or output."""
+
+    name: str
+    """Its name in the file (for TFLite: in the signature `serving_default`)."""
+    shape: tuple[int | str, ...]
+    """Sizes in the order of `layout`; a free size is a name such as "height"."""
+    layout: Literal["NCHW", "NHWC"]
+    dtype: Literal["float32", "float16", "uint8"]
+    range: tuple[float, float]
+    """Smallest and largest value, e.g. (0, 1)."""
+    channels: Literal["RGB"]
+
+
+class Style(_Model):
+    """One painting that a network has learned."""
+
+    name: str
+    """Short name, in the form of an identifier: "great_wave"."""
+    title: str
+    artist: str = ""
+    year: str = ""
+
+
+class Contract(_Model):
+    """How to call an exported file. Written into the file itself."""
+
+    schema_version: Literal[1] = 1
+    model: str
+    """Name of the network, as in the zoo."""
+    family: str
+    target: str
+    scheme: str
+    styles: tuple[Style, ...]
+    input: TensorSpec
+    output: TensorSpec
+    size: tuple[int, int] | Literal["dynamic"]
+    """Height and width of input and output in pixels, or "dynamic" if any will do."""
+    size_multiple: int
+    """With a free size, height and width must be multiples of this."""
+    resize: str
+    """The rule by which a photo of another size is brought to `size`; see docs/manifest.md."""
+    checkpoint_sha256: str
+    """Hash of the weights that the file was made from."""
+    licence: str
+    tools: dict[str, str]
+    """Versions of the packages that made the file."""
+
+
+class CheckResult(_Model):
+    """One check of the written file."""
+
+    name: str
+    status: Status
+    reason: str = ""
+    """Why it failed or could not run here."""
+    delegate: str
+    emulated: bool = False
+    """True where the delegate stands in for hardware that is not here: judge its numerics, never its speed."""
+    min_psnr_db: float
+    """The gate."""
+    psnr_db: float | None = None
+    max_abs: float | None = None
+    mean_abs: float | None = None
+    ssim: float | None = None
+
+
+class Golden(_Model):
+    """A photo and the float network's picture of it, as PNG files beside the artifact, to test an app with."""
+
+    input: str
+    input_sha256: str
+    expected: str
+    expected_sha256: str
+    min_psnr_db: float
+    """The file's own output, in 8 bits, must be at least this near to `expected`."""
+
+
+class Manifest(_Model):
+    """The JSON beside an exported file."""
+
+    contract: Contract
+    file: str
+    """Name of the exported file, in the same folder."""
+    sha256: str
+    bytes: int = Field(gt=0)
+    golden: Golden
+    checks: tuple[CheckResult, ...]
+
+    @property
+    def verified(self) -> Status:
+        """ "failed" if any check failed, else "passed" if any passed, else "could not run"."""
+        statuses = {check.status for check in self.checks}
+        if "failed" in statuses:
+            return "failed"
+        return "passed" if "passed" in statuses else "could not run"
+
+
+def manifest_path(artifact: Path) -> Path:
+    """Where the manifest of an exported file is: its name with `.json` added."""
+    return artifact.with_name(artifact.name + ".json")
+
+
+def read_manifest(artifact: Path) -> Manifest | None:
+    """The manifest beside `artifact`, or None where there is none (somebody else's file).
+
+    Raises:
+        ConfigError: It is there and malformed.
+    """
+    path = manifest_path(artifact)
+    if not path.is_file():
+        return None
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise ConfigError(f"{path} is not a manifest: {first_error(error)}") from error
+
+
+def parse_contract(text: str, source: Path) -> Contract:
+    """The contract from a file's own metadata.
+
+    Raises:
+        ConfigError: It is malformed.
+    """
+    try:
+        return Contract.model_validate_json(text)
+    except ValidationError as error:
+        raise ConfigError(f"the metadata of {source} is malformed: {first_error(error)}") from error
+
+
+def first_error(error: ValidationError) -> str:
+    """The first thing wrong, in one line: which key, and why."""
+    first = error.errors(include_url=False)[0]
+    return f"{'.'.join(map(str, first['loc'])) or 'it'}: {first['msg']}"
+
+
+def to_json(model: BaseModel) -> str:
+    """JSON text of a manifest or contract, indented, keys in the order of the schema."""
+    return json.dumps(model.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,75 @@
+"""What a delegate looks like to the rest: opened once for a file, then fed pictures.
+
+A runner is one file in `edgestyle/runners/` that ends in `RUNNER = Runner(...)` and is named once, as an entry point in
+pyproject.toml. Its heavy imports stand inside its functions, so that listing runners costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgestyle.errors import UsageError
+from edgestyle.manifest import Contract
+from edgestyle.registry import RUNNERS, load_all
+
+Image = NDArray[np.float32]
+"""(B, 3, H, W) RGB float32 in [0, 1], as in `edgestyle.images`."""
+
+
+class Session(Protocol):
+    """A file opened on a delegate."""
+
+    contract: Contract | None
+    """The contract in the file's own metadata; None for somebody else's file."""
+    size: tuple[int, int] | None
+    """Fixed height and width that the file takes, or None if free."""
+
+    def run(self, image: Image) -> Image:
+        """The network's picture of `image`, both in the house's convention whatever the file's own layout is."""
+        ...
+
+
+@dataclass(frozen=True)
+class Availability:
+    """Whether something works on this machine."""
+
+    status: Literal["works", "missing", "cannot run"]
+    reason: str = ""
+    install: str = ""
+    """The command that adds it, where one does."""
+
+
+@dataclass(frozen=True)
+class Runner:
+    """A delegate."""
+
+    name: str
+    """As on the command line: "onnxruntime-cpu"."""
+    title: str
+    suffixes: tuple[str, ...]
+    """Files that it opens: (".onnx",)."""
+    probe: Callable[[], Availability]
+    """Says whether it works here. Cheap: looks for modules and systems, opens nothing."""
+    open: Callable[[Path], Session]
+    """Opens a file. Raises ConfigError if it is not such a file, MissingExtraError, UnavailableError."""
+    emulated: bool = False
+
+
+def runners_for(path: Path) -> list[Runner]:
+    """Every runner that opens files like `path`, real ones before emulated ones.
+
+    Raises:
+        UsageError: No runner does.
+    """
+    runners: list[Runner] = load_all(RUNNERS)
+    fitting = [runner for runner in runners if path.suffix in runner.suffixes]
+    if not fitting:
+        known = sorted({suffix for runner in runners for suffix in runner.suffixes})
+        raise UsageError(f"{path} is not an exported network; these can be run: {', '.join(known)}")
+    return sorted(fitting, key=lambda runner: runner.emulated)

@@ -1,0 +1,81 @@
+"""What an export target and a quantization scheme look like to the rest.
+
+A target is one file in `export/` that ends in `TARGET = Target(...)`, a scheme one file in `quantize/` that ends in
+`SCHEME = Scheme(...)`; each is named once, as an entry point in pyproject.toml. Heavy imports stand inside functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from edgestyle.manifest import Contract, TensorSpec
+from edgestyle.runner import Availability
+
+if TYPE_CHECKING:
+    from edgestyle.feedforward import FeedForward
+
+Size = tuple[int, int] | Literal["dynamic"]
+"""Height and width in pixels, or "dynamic"."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A format that a network can be exported to."""
+
+    name: str
+    """As on the command line: "onnx"."""
+    title: str
+    suffix: str
+    """Of the file that it writes: ".onnx"."""
+    layout: Literal["NCHW", "NHWC"]
+    runner: str
+    """Name of the runner that verifies the written file on any machine."""
+    native_runner: str | None
+    """A second runner that verifies it where the machine has it (Core ML on macOS)."""
+    native: Mapping[str, float]
+    """Schemes that `write` itself serves (`contract.scheme` says which) -> smallest PSNR in dB against the float
+    network. Other schemes come from `quantize/`."""
+    default_scheme: str
+    dynamic: bool
+    """Whether it serves files of free size."""
+    probe: Callable[[], Availability]
+    """Whether its converter is installed. Cheap: imports nothing."""
+    tools: tuple[str, ...]
+    """Distributions whose versions the manifest records."""
+    write: Callable[[FeedForward, Contract, Path], None]
+    """Write a network in deploy form to a path, with the contract in the file's own metadata.
+
+    Raises MissingExtraError where the converter is not installed. Nothing need be cleaned up after an error: the path
+    is in a staging folder.
+    """
+
+
+@dataclass(frozen=True)
+class Rewrite:
+    """How a scheme is put on one target's fp32 file."""
+
+    apply: Callable[[Path], None]
+    """Rewrites the file in place (it is in a staging folder)."""
+    min_psnr_db: float
+    """The gate against the float network."""
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """A number format of weights and activations, for the targets whose own writer does not serve it."""
+
+    name: str
+    """As on the command line: "fp16"."""
+    title: str
+    rewrites: Mapping[str, Rewrite]
+    """Target -> how."""
+
+
+def image_spec(name: str, layout: Literal["NCHW", "NHWC"], size: Size) -> TensorSpec:
+    """The spec of a picture tensor named `name`: batch 1, RGB, float32 in [0, 1]."""
+    h, w = ("height", "width") if size == "dynamic" else size
+    shape = (1, 3, h, w) if layout == "NCHW" else (1, h, w, 3)
+    return TensorSpec(name=name, shape=shape, layout=layout, dtype="float32", range=(0, 1), channels="RGB")

@@ -1,0 +1,1 @@
+"""Training: perceptual losses, photos, and the loop that turns a painting into a network."""
