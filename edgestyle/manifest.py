@@ -30,6 +30,9 @@ class TensorSpec(_Model):
 
     name: str
     """Its name in the file (for TFLite: in the signature `serving_default`)."""
+    kind: Literal["tensor", "image"] = "tensor"
+    """An "image" is the platform's own (Core ML: a CVPixelBuffer of any 8-bit colour format, which the runtime converts);
+    `shape`, `layout`, `dtype` and `range` then describe its pixels."""
     shape: tuple[int | str, ...]
     """Sizes in the order of `layout`; a free size is a name such as "height"."""
     layout: Literal["NCHW", "NHWC"]

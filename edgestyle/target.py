@@ -30,7 +30,8 @@ class Target:
     title: str
     suffix: str
     """Of the file that it writes: ".onnx"."""
-    layout: Literal["NCHW", "NHWC"]
+    spec: Callable[[str, Size], TensorSpec]
+    """What an app sees of an input or output of that name and size: `partial(image_spec, layout="NCHW")`, or its own."""
     runner: str
     """Name of the runner that verifies the written file on any machine."""
     native_runner: str | None
@@ -74,7 +75,7 @@ class Scheme:
     """Target -> how."""
 
 
-def image_spec(name: str, layout: Literal["NCHW", "NHWC"], size: Size) -> TensorSpec:
+def image_spec(name: str, size: Size, layout: Literal["NCHW", "NHWC"]) -> TensorSpec:
     """The spec of a picture tensor named `name`: batch 1, RGB, float32 in [0, 1]."""
     h, w = ("height", "width") if size == "dynamic" else size
     shape = (1, 3, h, w) if layout == "NCHW" else (1, h, w, 3)
