@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgestyle.errors import UsageError
+from edgestyle.errors import MissingExtraError, UsageError
 from edgestyle.manifest import Contract
 from edgestyle.registry import RUNNERS, load_all
 
@@ -43,6 +44,15 @@ class Availability:
     reason: str = ""
     install: str = ""
     """The command that adds it, where one does."""
+
+
+def installed(extra: str, *packages: str) -> Availability:
+    """Whether all `packages`, which `extra` brings, are here. Imports none of them."""
+    for package in packages:
+        if find_spec(package) is None:
+            missing = MissingExtraError(package, extra)
+            return Availability("missing", f"{package} is not installed", missing.install)
+    return Availability("works")
 
 
 @dataclass(frozen=True)
