@@ -26,10 +26,15 @@ Image = NDArray[np.float32]
 class Session(Protocol):
     """A file opened on a delegate."""
 
-    contract: Contract | None
-    """The contract in the file's own metadata; None for somebody else's file."""
-    size: tuple[int, int] | None
-    """Fixed height and width that the file takes, or None if free."""
+    @property
+    def contract(self) -> Contract | None:
+        """The contract in the file's own metadata; None for somebody else's file."""
+        ...
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Fixed height and width that the file takes, or None if free."""
+        ...
 
     def run(self, image: Image) -> Image:
         """The network's picture of `image`, both in the house's convention whatever the file's own layout is."""

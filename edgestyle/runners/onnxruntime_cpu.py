@@ -1,0 +1,140 @@
+"""ONNX Runtime on the CPU: opens any `.onnx` style file, ours or somebody else's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgestyle.errors import CheckError, ConfigError, MissingExtraError, UsageError
+from edgestyle.manifest import METADATA_KEY, Contract, parse_contract
+from edgestyle.runner import Image, Runner, installed
+
+Layout = Literal["NCHW", "NHWC"]
+_DTYPES: dict[str, type[np.generic]] = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(uint8)": np.uint8,
+}
+_SILENT = 4  # ONNX Runtime's log level "fatal": what goes wrong is raised, and need not be on the terminal too
+
+
+@dataclass(frozen=True)
+class OnnxSession:
+    """An ONNX file opened on the CPU. Its floats are in [0, 1], its bytes in [0, 255]."""
+
+    path: Path
+    contract: Contract | None
+    size: tuple[int, int] | None
+    layout: Layout
+    dtype: type[np.generic]
+    call: Callable[[NDArray[Any]], NDArray[Any]]
+    """The file's input -> its output, as they are."""
+
+    def run(self, image: Image) -> Image:
+        """The network's picture of `image` (B, 3, H, W), one after another: files take one at a time.
+
+        Raises:
+            UsageError: The file takes another size.
+            CheckError: ONNX Runtime fails, or what comes out is not a picture.
+        """
+        self._check_size(image.shape[2], image.shape[3])
+        return np.concatenate([self._run_one(image[i : i + 1]) for i in range(len(image))])
+
+    def _run_one(self, image: Image) -> Image:
+        try:
+            output = self.call(_encode(image, self.layout, self.dtype))
+        except Exception as error:  # onnxruntime's own types have no common base
+            raise CheckError(f"{self.path} cannot be run at {image.shape[2:]}: {_first_line(error)}") from error
+        return _decode(output, self.path)
+
+    def _check_size(self, height: int, width: int) -> None:
+        came = f"the picture is {height}x{width} (height x width)"
+        if self.size and self.size != (height, width):
+            raise UsageError(f"{self.path} takes {self.size[0]}x{self.size[1]} pixels; {came}")
+        step = self.contract.size_multiple if self.contract else 1
+        if height % step or width % step:
+            raise UsageError(f"{self.path} takes multiples of {step} pixels; {came}")
+
+
+def open_file(path: Path) -> OnnxSession:
+    """Open an ONNX style file with all cores.
+
+    Raises:
+        ConfigError: It is not an ONNX file, or not one picture in and one picture out.
+        MissingExtraError: onnxruntime is not installed.
+    """
+    try:
+        import onnxruntime as ort
+    except ImportError as error:
+        raise MissingExtraError("onnxruntime", "onnx") from error
+
+    if not path.is_file():
+        raise ConfigError(f"{path} is not a file; an .onnx file is needed")
+    options = ort.SessionOptions()
+    options.log_severity_level = _SILENT
+    # Idle threads would spin for a while after each run, and steal the cores from whatever comes next.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's own types have no common base
+        raise ConfigError(f"{path} cannot be opened as ONNX, or it is truncated: {_first_line(error)}") from error
+
+    layout, size, dtype = _read_input(session, path)
+    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    contract = parse_contract(text, path) if text is not None else None
+    name = session.get_inputs()[0].name
+    return OnnxSession(path, contract, size, layout, dtype, lambda x: session.run(None, {name: x})[0])
+
+
+def _read_input(session: Any, path: Path) -> tuple[Layout, tuple[int, int] | None, type[np.generic]]:
+    """Layout, size and type of the one picture that a file takes."""
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    if len(inputs) != 1 or len(outputs) != 1:
+        came = f"its inputs are {_signature(inputs)}, its outputs {_signature(outputs)}"
+        raise ConfigError(f"{path} is not one picture in, one picture out: {came}")
+    shape = inputs[0].shape
+    is_picture = len(shape) == 4 and not (isinstance(shape[0], int) and shape[0] != 1) and 3 in (shape[1], shape[3])
+    if not is_picture or inputs[0].type not in _DTYPES:
+        allowed = "(1, 3, H, W) or (1, H, W, 3) of float32, float16 or uint8 can be run"
+        raise ConfigError(f"{path} takes {_signature(inputs)}, which is no picture; {allowed}")
+    layout: Layout = "NCHW" if shape[1] == 3 else "NHWC"
+    height, width = shape[2:] if layout == "NCHW" else shape[1:3]
+    size = (height, width) if isinstance(height, int) and isinstance(width, int) else None
+    return layout, size, _DTYPES[inputs[0].type]
+
+
+def _encode(image: Image, layout: Layout, dtype: type[np.generic]) -> NDArray[Any]:
+    """A picture in the house's convention as the file's input."""
+    value = np.rint(image.clip(0, 1) * 255) if dtype is np.uint8 else image
+    return np.ascontiguousarray(value if layout == "NCHW" else value.transpose(0, 2, 3, 1), dtype=dtype)
+
+
+def _decode(output: NDArray[Any], path: Path) -> Image:
+    """The file's output, whichever layout and type it has, as a picture (1, 3, H, W) float32 in [0, 1]."""
+    if output.ndim != 4 or 3 not in (output.shape[1], output.shape[3]):
+        raise CheckError(f"{path} returns an array of shape {output.shape}, which is no picture")
+    picture = np.ascontiguousarray(output if output.shape[1] == 3 else output.transpose(0, 3, 1, 2), dtype=np.float32)
+    return picture / np.float32(255) if output.dtype == np.uint8 else picture
+
+
+def _signature(values: Any) -> str:
+    return ", ".join(f"{value.name} {value.type} {value.shape}" for value in values) or "none"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+RUNNER = Runner(
+    name="onnxruntime-cpu",
+    title="ONNX Runtime on the CPU",
+    suffixes=(".onnx",),
+    probe=partial(installed, "onnx", "onnxruntime"),
+    open=open_file,
+)
