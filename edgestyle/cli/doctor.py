@@ -1,0 +1,126 @@
+"""`edgestyle doctor`: what works on this machine, and the command that adds what does not."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from edgestyle.cli import output
+
+if TYPE_CHECKING:
+    from edgestyle.runner import Availability
+
+EPILOG = """\
+examples:
+  edgestyle doctor
+  edgestyle doctor --quick
+  edgestyle doctor --json
+
+works        a tiny network was exported, and the written file run, just now (with --quick: its packages are here)
+missing      not installed; the command that adds it is shown
+cannot run   not on this machine, and why
+broken       installed, but it fails; the exit code is then 1
+"""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is known about one target, delegate or extra."""
+
+    name: str
+    status: Literal["works", "missing", "cannot run", "broken"]
+    reason: str = ""
+    install: str = ""
+
+
+def add(subparsers: Any) -> None:
+    """Add the command's parser."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "doctor",
+        help="what works on this machine, and the command that adds what does not",
+        description="Say what works on this machine, by trying it, and the command that adds what does not.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--quick", action="store_true", help="look for the packages only, try nothing")
+    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout and nothing else")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print what works; 1 if something installed is broken, else 0."""
+    from edgestyle.registry import RUNNERS, TARGETS
+
+    targets, delegates, extras = _probe_group(TARGETS), _probe_group(RUNNERS), _probe_extras()
+    if not args.quick:
+        with output.progress("trying a tiny network on every target; this takes a while"):
+            targets = _try_targets(targets)
+        delegates = _note_untried(delegates, targets)
+    findings = {"targets": targets, "delegates": delegates, "extras": extras}
+    if args.json:
+        output.print_json({kind: [asdict(finding) for finding in found] for kind, found in findings.items()})
+    else:
+        _print(findings)
+    return int(any(finding.status == "broken" for found in findings.values() for finding in found))
+
+
+def _probe_group(group: str) -> list[Finding]:
+    """Whether the packages of each target or delegate are here."""
+    from edgestyle import registry
+
+    return [_probe(group, name) for name in registry.names(group)]
+
+
+def _probe(group: str, name: str) -> Finding:
+    from edgestyle import registry
+
+    try:
+        found: Availability = registry.load(group, name).probe()
+    except Exception as error:  # somebody's plug-in may fail in any way, and the others are still to be told about
+        return Finding(name, "broken", f"{type(error).__name__}: {error}")
+    return Finding(name, **asdict(found))
+
+
+def _probe_extras() -> list[Finding]:
+    """Whether the packages of those extras are here that are neither a target nor a delegate."""
+    from edgestyle.runner import installed
+
+    return [Finding("heif", **asdict(installed("heif", "pillow_heif")))]
+
+
+def _try_targets(targets: list[Finding]) -> list[Finding]:
+    """The same findings, with "broken" where the trial of an installed target fails."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from edgestyle.trial import try_apart
+
+    def try_one(finding: Finding) -> Finding:
+        failure = try_apart(finding.name) if finding.status == "works" else ""
+        return replace(finding, status="broken", reason=failure) if failure else finding
+
+    with ThreadPoolExecutor(max_workers=2) as pool:  # two, because each is a process with threads of its own
+        return list(pool.map(try_one, targets))
+
+
+def _note_untried(delegates: list[Finding], targets: list[Finding]) -> list[Finding]:
+    """The same findings, with a reason at those delegates that no successful trial has used."""
+    from edgestyle import registry
+
+    passed = [registry.load(registry.TARGETS, target.name) for target in targets if target.status == "works"]
+    tried = {name for target in passed for name in (target.runner, target.native_runner)}
+    reason = "installed, but not tried: no target that works here uses it"
+    return [
+        replace(finding, reason=reason) if finding.status == "works" and finding.name not in tried else finding
+        for finding in delegates
+    ]
+
+
+def _print(findings: dict[str, list[Finding]]) -> None:
+    for kind, found in findings.items():
+        output.table((kind, "status", ""), [(finding.name, finding.status, _remark(finding)) for finding in found])
+        output.say()
+
+
+def _remark(finding: Finding) -> str:
+    return "; ".join(part for part in (finding.reason, finding.install) if part)

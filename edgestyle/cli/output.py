@@ -1,0 +1,96 @@
+"""What commands print: results to stdout, everything about the way there to stderr.
+
+Colours, spinners and line wrapping only on a terminal; piped text is plain, one row a line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_reserved: list[str] | None = None
+"""While stdout is reserved for JSON: what `print_json` was given."""
+
+
+def say(text: str = "") -> None:
+    """Print a line of the result to stdout."""
+    _console(stderr=False).print(text, soft_wrap=True)
+
+
+def note(text: str) -> None:
+    """Print a remark to stderr."""
+    _console(stderr=True).print(text, soft_wrap=True)
+
+
+@contextmanager
+def progress(text: str) -> Iterator[None]:
+    """Say on stderr what is being done: with a spinner on a terminal, else in a line."""
+    console = _console(stderr=True)
+    if console.is_terminal:
+        with console.status(text):
+            yield
+    else:
+        note(text)
+        yield
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[str] = ()) -> None:
+    """Print a table to stdout; the columns in `right` are aligned to the right, as numbers are."""
+    from rich.table import Table
+
+    grid = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
+    for column in columns:
+        grid.add_column(column, justify="right" if column in right else "left")
+    for row in rows:
+        grid.add_row(*row)
+    _console(stderr=False).print(grid)
+
+
+def file_size(count: int) -> str:
+    """Bytes for people: "998 B", "12.3 kB", "4.5 MB" (powers of 1000, as in file managers)."""
+    if count < 1000:
+        return f"{count} B"
+    return f"{count / 1e3:.1f} kB" if count < 1e6 else f"{count / 1e6:.1f} MB"
+
+
+def print_json(result: Any) -> None:
+    """Print a command's result as JSON to stdout."""
+    text = json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    if _reserved is None:
+        sys.stdout.write(text)
+    else:
+        _reserved.append(text)
+
+
+@contextmanager
+def reserve_stdout() -> Iterator[None]:
+    """Within, only `print_json` reaches stdout. What converters print goes to stderr, from C++ too."""
+    global _reserved
+    _reserved = []
+    sys.stdout.flush()
+    stdout = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(stdout, 1)
+        os.close(stdout)
+        texts, _reserved = _reserved, None
+    sys.stdout.write("".join(texts))
+
+
+def _console(stderr: bool) -> Console:
+    from rich.console import Console
+
+    console = Console(stderr=stderr, markup=False, highlight=False, emoji=False)
+    if not console.is_terminal:
+        console.width = 1000  # so that no row of a table is wrapped
+    return console

@@ -1,0 +1,76 @@
+"""A tiny network through a target and its runtimes: the only proof that what is installed works.
+
+`python -m edgestyle.trial TARGET` does it in a process of its own, because a broken converter may take
+the process with it.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edgestyle.checkpoint import Checkpoint
+
+SIZE = (64, 64)
+"""Height and width of the trial's pictures in pixels."""
+TIMEOUT_S = 300
+"""Longest trial; a usual one takes about 10 s, nearly all of it imports."""
+
+
+def try_apart(target: str) -> str:
+    """Run `try_here` in a process of its own.
+
+    Returns:
+        "" if it went well, else what went wrong, in one line.
+    """
+    command = [sys.executable, "-m", "edgestyle.trial", target]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)  # noqa: S603
+    except subprocess.TimeoutExpired:
+        return f"the trial took longer than {TIMEOUT_S} s"
+    if done.returncode < 0:
+        return f"the process was ended by signal {-done.returncode}"
+    if done.returncode:
+        return (done.stderr.strip().splitlines() or [f"the process ended with exit code {done.returncode}"])[-1]
+    return ""
+
+
+def try_here(target: str) -> None:
+    """Export a network with random weights to `target`, verified as every export is.
+
+    Raises:
+        Exception: Whatever goes wrong.
+    """
+    from edgestyle import exporting, registry
+
+    with tempfile.TemporaryDirectory(prefix="edgestyle-") as folder:
+        found = registry.load(registry.TARGETS, target)
+        exporting.export(_tiny_checkpoint(Path(folder) / "tiny"), found, SIZE, Path(folder))
+
+
+def _tiny_checkpoint(folder: Path) -> Checkpoint:
+    import torch
+
+    from edgestyle import checkpoint
+    from edgestyle.feedforward import FeedForward, FeedForwardConfig, deploy
+    from edgestyle.manifest import Style
+
+    torch.manual_seed(0)
+    network = {"width": 8, "trunk_width": 8, "trunk_blocks": 1}
+    config = checkpoint.CheckpointConfig(
+        name="tiny",
+        family="feedforward",
+        network=network,
+        styles=(Style(name="random", title="Random weights"),),
+        training={},
+        licence="",
+    )
+    return checkpoint.write(folder, config, deploy(FeedForward(FeedForwardConfig(**network))))
+
+
+if __name__ == "__main__":
+    try_here(sys.argv[1])
