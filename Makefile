@@ -1,0 +1,66 @@
+# From a fresh clone, `make demo` and `make test` do all they need: they make .venv and install into it.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+PACKAGES := edgestyle export quantize models demo_apps
+DEMO := build/demo
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test check lint type pytest format wheel constraints clean
+
+help: ## list these goals
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
+
+venv: $(INSTALLED) ## make .venv with edgestyle and all its tools in it (about 2 minutes, 4 GB)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@echo "Installing edgestyle and its tools into $(VENV); this takes about two minutes."
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(INSTALLED) ## paint a photo, then export the filter to every target, verified, into build/demo
+	mkdir -p $(DEMO)
+	cp "$$($(BIN)/python -c 'import skimage; print(skimage.data_dir)')/coffee.png" $(DEMO)/photo.png
+	$(BIN)/edgestyle stylize $(DEMO)/photo.png --model great_wave -o $(DEMO)/painted.png
+	$(BIN)/edgestyle export --model great_wave --target all --out $(DEMO)
+	@echo
+	@echo "The photo:   $(DEMO)/photo.png"
+	@echo "The picture: $(DEMO)/painted.png"
+	@echo "The files, each with its manifest (.json) beside it: $(DEMO)/great_wave-*"
+
+test: lint type pytest ## everything that CI checks
+
+check: ## exactly what CI runs
+	bash .ci/run
+
+lint: $(INSTALLED) ## style and common mistakes
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+type: $(INSTALLED) ## types, strictly; the folders apart, because checkers do not know where they are installed
+	$(BIN)/mypy edgestyle
+	$(BIN)/mypy $(filter-out edgestyle,$(PACKAGES))
+
+pytest: $(INSTALLED) ## the tests
+	$(BIN)/pytest -q -n 2
+
+format: $(INSTALLED) ## put the code into the house's form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+wheel: $(INSTALLED) ## build the wheel into dist
+	rm -rf build/lib build/bdist.*
+	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation -w dist .
+
+constraints: ## pin what a fresh environment of today would hold
+	$(PYTHON) -m venv --clear build/venv
+	build/venv/bin/pip install --quiet 'torch==2.13.0' -e '.[dev]'
+	(grep '^#' constraints.txt; build/venv/bin/pip freeze --all --exclude-editable --exclude pip | sed 's/+cpu//') \
+		> build/constraints.txt
+	mv build/constraints.txt constraints.txt
+
+clean: ## remove everything that was built or installed here
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
