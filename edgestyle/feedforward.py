@@ -33,7 +33,7 @@ class FeedForwardConfig:
     """Channels at 1/4 of the picture's size."""
     trunk_width: int = 64
     """Channels at 1/8 of the picture's size, where most of the work is done."""
-    trunk_blocks: int = 6
+    trunk_blocks: int = 8
     """Inverted residuals at 1/8."""
     blocks: int = 1
     """Inverted residuals at 1/4, after the trunk."""
@@ -114,9 +114,12 @@ class FeedForward(nn.Module):
         self.stem = nn.Conv2d(3, c, 8, stride=4, padding=2)
         self.down = nn.Conv2d(c, t, 3, stride=2, padding=1)
         self.trunk = residuals(t, config.trunk_blocks)
-        self.up = nn.Conv2d(t, c, 1)
+        self.up = nn.Conv2d(t, 4 * c, 1)
+        self.up_shuffle = nn.PixelShuffle(2)
         self.finish = residuals(c, config.blocks)
-        self.head = nn.Conv2d(c, 3 * 4 * 4, 3, padding=1)
+        self.head_depthwise = nn.Conv2d(c, c, 3, padding=1, groups=c)
+        self.head = nn.Conv2d(c, 3 * 4 * 4, 1)
+        self.head_shuffle = nn.PixelShuffle(4)
         self.act = nn.ReLU6()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -126,9 +129,9 @@ class FeedForward(nn.Module):
         """The network after `PictureNorm`: purely local, so that a large picture can be painted in exact tiles."""
         fine = self.act(self.stem(x))  # (B, c, H/4, W/4)
         coarse = self.trunk(self.act(self.down(fine)))  # (B, t, H/8, W/8)
-        coarse = nn.functional.interpolate(self.up(coarse), scale_factor=2.0, mode="nearest")
-        y = self.head(self.finish(fine + coarse))  # (B, 48, H/4, W/4)
-        return nn.functional.pixel_shuffle(torch.sigmoid(y), 4)  # (B, 3, H, W)
+        y = self.finish(fine + self.up_shuffle(self.up(coarse)))  # (B, c, H/4, W/4)
+        y = self.head(self.head_depthwise(y))  # (B, 48, H/4, W/4)
+        return self.head_shuffle(torch.sigmoid(y))  # (B, 3, H, W)
 
 
 def for_training(net: FeedForward) -> FeedForward:

@@ -1,0 +1,169 @@
+"""`edgestyle export`: one trained network to verified ONNX, Core ML and TFLite files."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgestyle.cli import output
+
+if TYPE_CHECKING:
+    from edgestyle.exporting import Artifact
+    from edgestyle.target import Size, Target
+
+EPILOG = """\
+examples:
+  edgestyle export --model great_wave --target all
+  edgestyle export --model great_wave --target coreml --size 512 768x512
+  edgestyle export --model runs/mine --target onnx --size dynamic
+  edgestyle export --model great_wave --target tflite --quantize fp16
+
+Each file is opened again on a real runtime and compared with the float network on real photos before it gets its name.
+A manifest (.json) beside it says how to call it and what was checked; two PNG files are a test for your app.
+"""
+
+
+def add(subparsers: Any) -> None:
+    """Add the command's parser."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "export",
+        help="a trained network to verified ONNX, Core ML and TFLite files",
+        description="Write a trained network as a file for a phone, and verify the file that was written.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--model", required=True, metavar="NAME|FOLDER", help="a zoo name, or a checkpoint folder")
+    parser.add_argument("--target", required=True, metavar="TARGET", help="onnx, coreml, tflite, or all")
+    parser.add_argument(
+        "--size",
+        nargs="+",
+        default=["512"],
+        metavar="SIZE",
+        help="pixels: 512, 768x512 (width x height), several of them, or dynamic (ONNX only); default 512",
+    )
+    parser.add_argument(
+        "--quantize",
+        metavar="SCHEME",
+        help="number format: fp32 or fp16; default fp32, for Core ML fp16 (as phones compute)",
+    )
+    parser.add_argument("--out", type=Path, default=Path("build"), metavar="FOLDER", help="default: build")
+    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout and nothing else")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Export every target at every size; 0 if all were verified, else 1."""
+    from edgestyle import checkpoint, exporting
+    from edgestyle.errors import CheckError, MissingExtraError
+
+    found = checkpoint.find(args.model)
+    jobs = [(target, size) for target in _targets(args.target) for size in map(parse_size, args.size)]
+    for target, size in jobs:  # say no before the long work, not in the middle of it
+        exporting.check_request(target, size, args.quantize)
+    rows = []
+    for target, size in jobs:
+        wanted = f"{target.title}, size {exporting.size_text(size)}"
+        try:
+            with output.progress(f"exporting {found.name} to {wanted}"):
+                artifact = exporting.export(found, target, size, args.out, args.quantize)
+        except (CheckError, MissingExtraError) as error:
+            output.note(f"error: {error}")
+            status = "failed" if isinstance(error, CheckError) else "could not run"
+            rows.append(_failure(target, size, args.quantize, status, str(error)))
+            continue
+        rows.append(_row(artifact))
+        if not args.json:
+            _describe(artifact)
+    passed = all(row["verified"] == "passed" for row in rows)
+    if args.json:
+        output.print_json({"artifacts": rows, "passed": passed})
+    elif passed:
+        _next_commands(rows)
+    return 0 if passed else 1
+
+
+def parse_size(text: str) -> Size:
+    """ "512" or "768x512" (width x height) as (height, width), or "dynamic".
+
+    Raises:
+        UsageError: It is none of these.
+    """
+    from edgestyle.errors import UsageError
+
+    if text == "dynamic":
+        return "dynamic"
+    try:
+        sides = [int(side) for side in text.lower().split("x")]
+    except ValueError:
+        sides = []
+    if len(sides) not in (1, 2):
+        raise UsageError(f"--size {text} is not a size; write 512, 768x512 (width x height) or dynamic")
+    return sides[-1], sides[0]
+
+
+def _targets(name: str) -> list[Target]:
+    from edgestyle import registry
+    from edgestyle.errors import UnknownNameError
+
+    known = registry.names(registry.TARGETS)
+    if name == "all":
+        return registry.load_all(registry.TARGETS)
+    if name not in known:
+        raise UnknownNameError("target", name, [*known, "all"])
+    return [registry.load(registry.TARGETS, name)]
+
+
+def _row(artifact: Artifact) -> dict[str, Any]:
+    """One artifact as the JSON contract has it; the drift is that of the check that every machine can run."""
+    manifest = artifact.manifest
+    check = manifest.checks[0]
+    return {
+        "path": str(artifact.path),
+        "manifest": str(artifact.path) + ".json",
+        "target": manifest.contract.target,
+        "scheme": manifest.contract.scheme,
+        "size": manifest.contract.size,
+        "bytes": manifest.bytes,
+        "verified": manifest.verified,
+        "delegate": check.delegate,
+        "drift": {"psnr_db": check.psnr_db, "max_abs": check.max_abs, "ssim": check.ssim},
+    }
+
+
+def _failure(target: Target, size: Size, scheme: str | None, status: str, reason: str) -> dict[str, Any]:
+    """An artifact that was not made, in the same form."""
+    return {
+        "path": None,
+        "manifest": None,
+        "target": target.name,
+        "scheme": scheme or target.default_scheme,
+        "size": size,
+        "bytes": None,
+        "verified": status,
+        "delegate": target.runner,
+        "drift": None,
+        "reason": reason,
+    }
+
+
+def _describe(artifact: Artifact) -> None:
+    """The file, its size, and what each check found."""
+    manifest = artifact.manifest
+    output.say(f"{artifact.path}  {output.file_size(manifest.bytes)}  {artifact.seconds:.1f} s")
+    for check in manifest.checks:
+        where = f"on {check.delegate}" + (" (emulated)" if check.emulated else "")
+        if check.status == "could not run":
+            output.say(f"  could not run {where}: {check.reason}")
+        else:
+            output.say(
+                f"  {check.status} {where}: PSNR {check.psnr_db:.1f} dB (gate {check.min_psnr_db:g}), "
+                f"max abs {check.max_abs:.2g}, SSIM {check.ssim:.4f}"
+            )
+
+
+def _next_commands(rows: list[dict[str, Any]]) -> None:
+    output.say("\nnext:")
+    for row in rows:
+        output.say(f"  edgestyle stylize photo.jpg --model {shlex.quote(row['path'])} -o out.png")

@@ -1,0 +1,247 @@
+"""The main job: a checkpoint becomes a verified file.
+
+deploy form -> target's writer -> scheme's rewrite -> the written file opened on a runner -> drift -> gate -> manifest.
+A file that fails its check never appears under its final name.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgestyle import images, registry
+from edgestyle.checkpoint import Checkpoint
+from edgestyle.drift import measure, worst
+from edgestyle.errors import CheckError, UnknownNameError, UsageError
+from edgestyle.files import publish, sha256, size_in_bytes, staging
+from edgestyle.manifest import CheckResult, Contract, Golden, Manifest, manifest_path, to_json
+from edgestyle.runner import Image, Runner, Session
+from edgestyle.target import Rewrite, Scheme, Size, Target
+
+if TYPE_CHECKING:
+    from edgestyle.feedforward import FeedForward
+
+SMALLEST, LARGEST = 64, 4096
+"""Sides that can be exported, in pixels."""
+DYNAMIC_SIZES = ((256, 256), (320, 448))
+"""Sizes at which a file of free size is verified."""
+EIGHT_BIT_PSNR_DB = 50.0
+"""A picture rounded to 8 bits is 58.9 dB from itself; after the photo, the output and the expected picture have each been
+rounded, this much is left."""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """An exported file and its manifest."""
+
+    path: Path
+    manifest: Manifest
+    seconds: float
+    """Time that the export took, verification included."""
+
+
+def export(checkpoint: Checkpoint, target: Target, size: Size, out: Path, scheme: str | None = None) -> Artifact:
+    """Export one network to one target, verify the written file, and put it with its manifest into `out`.
+
+    Args:
+        checkpoint: What to export.
+        target: The format.
+        size: Height and width, multiples of the network's stride, or "dynamic".
+        out: A folder, made if need be.
+        scheme: Number format; the target's own default if None.
+
+    Raises:
+        UsageError: The target does not serve this size or scheme.
+        CheckError: The written file fails its check. Nothing new is left in `out`, nothing old is lost.
+        MissingExtraError: The target's converter or runtime is not installed.
+    """
+    began = time.monotonic()
+    scheme = scheme or target.default_scheme
+    rewrite = _rewrite(target, scheme)
+    gate = rewrite.min_psnr_db if rewrite else target.native[scheme]
+    net = checkpoint.network()
+    check_size(target, size, net.stride)
+    contract = _contract(checkpoint, target, scheme, size, net.stride)
+    name = artifact_name(checkpoint.name, target, size, scheme)
+    with staging(out) as folder:
+        path = folder / name
+        target.write(net, contract, path)
+        if rewrite:
+            rewrite.apply(path)
+        references = list(_references(net, size))
+        checks = tuple(_check(runner, path, references, gate) for runner in _verifiers(target))
+        _raise_if_failed(name, checks)
+        golden = _write_golden(folder, checkpoint.name, references[0], gate)
+        manifest = Manifest(
+            contract=contract,
+            file=name,
+            sha256=sha256(path),
+            bytes=size_in_bytes(path),
+            golden=golden,
+            checks=checks,
+        )
+        manifest_path(path).write_text(to_json(manifest), encoding="utf-8")
+        for part in (golden.input, golden.expected, name, manifest_path(path).name):
+            publish(folder / part, out / part)
+    return Artifact(out / name, manifest, time.monotonic() - began)
+
+
+def artifact_name(model: str, target: Target, size: Size, scheme: str) -> str:
+    """`great_wave-512.onnx`; a scheme that is not the target's default is named, and width x height where they differ."""
+    return f"{model}-{size_text(size)}{'' if scheme == target.default_scheme else f'-{scheme}'}{target.suffix}"
+
+
+def size_text(size: Size) -> str:
+    """A size as people write it: "512", "640x384" (width x height) or "dynamic"."""
+    if size == "dynamic":
+        return size
+    height, width = size
+    return str(width) if width == height else f"{width}x{height}"
+
+
+def schemes(target: Target) -> dict[str, float]:
+    """The schemes that serve a target -> the gate of each in dB, its default first."""
+    found: list[Scheme] = registry.load_all(registry.SCHEMES)
+    gates = {**target.native, **{s.name: s.rewrites[target.name].min_psnr_db for s in found if target.name in s.rewrites}}
+    return {target.default_scheme: gates.pop(target.default_scheme), **gates}
+
+
+def check_request(target: Target, size: Size, scheme: str | None) -> None:
+    """Refuse what `export` would refuse, before anything is loaded.
+
+    Raises:
+        UsageError: The target does not serve this size or scheme.
+        UnknownNameError: There is no such scheme.
+    """
+    from edgestyle.feedforward import FeedForward
+
+    check_size(target, size, FeedForward.stride)
+    _rewrite(target, scheme or target.default_scheme)
+
+
+def check_size(target: Target, size: Size, stride: int) -> None:
+    """Refuse a size that the target or the network cannot serve.
+
+    Raises:
+        UsageError: With the reason and, where there is one, the nearest size that can be served.
+    """
+    if size == "dynamic":
+        if not target.dynamic:
+            raise UsageError(
+                f"{target.title} files have a fixed size: its upsampling bakes in the size at export and would be "
+                "silently wrong at another; give --size, once for each size"
+            )
+        return
+    for side in size:
+        if not SMALLEST <= side <= LARGEST:
+            raise UsageError(f"--size {side} is out of range; each side must be from {SMALLEST} to {LARGEST} pixels")
+        if side % stride:
+            low = side // stride * stride
+            raise UsageError(f"--size {side} is not a multiple of {stride}; the nearest are {low} and {low + stride}")
+
+
+def _rewrite(target: Target, scheme: str) -> Rewrite | None:
+    """How `scheme` is put on `target`; None where the target's own writer serves it."""
+    if scheme in target.native:
+        return None
+    if scheme not in registry.names(registry.SCHEMES):
+        raise UnknownNameError("scheme", scheme, schemes(target))
+    found: Scheme = registry.load(registry.SCHEMES, scheme)
+    if target.name not in found.rewrites:
+        raise UsageError(f"{target.title} does not serve scheme '{scheme}'; it serves {', '.join(schemes(target))}")
+    return found.rewrites[target.name]
+
+
+def _contract(checkpoint: Checkpoint, target: Target, scheme: str, size: Size, stride: int) -> Contract:
+    config = checkpoint.config
+    return Contract(
+        model=config.name,
+        family=config.family,
+        target=target.name,
+        scheme=scheme,
+        styles=config.styles,
+        input=target.spec("image", size),
+        output=target.spec("stylized", size),
+        size=size,
+        size_multiple=stride,
+        resize=images.PAD_RULE if size == "dynamic" else images.FIT_RULE,
+        checkpoint_sha256=checkpoint.sha256(),
+        licence=config.licence,
+        tools=_versions(("edgestyle", "torch", *target.tools)),
+    )
+
+
+def _versions(distributions: tuple[str, ...]) -> dict[str, str]:
+    found = {}
+    for name in distributions:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # its writer will say so, and how to add it
+            continue
+    return found
+
+
+def _references(net: FeedForward, size: Size) -> Iterator[tuple[Image, Image]]:
+    """Real photos at the sizes to be checked, each with the float network's picture of it."""
+    import torch
+
+    for photo in images.sample_photos().values():
+        for height_width in DYNAMIC_SIZES if size == "dynamic" else (size,):
+            fitted = images.centre_crop(photo, height_width)
+            with torch.inference_mode():
+                yield fitted, net(torch.from_numpy(fitted)).numpy()
+
+
+def _verifiers(target: Target) -> Iterator[Runner]:
+    for name in (target.runner, target.native_runner):
+        if name:
+            yield registry.load(registry.RUNNERS, name)
+
+
+def _check(runner: Runner, path: Path, references: list[tuple[Image, Image]], gate: float) -> CheckResult:
+    """Run the written file over the photos and hold the worst of them against the gate."""
+    about = {"name": "drift from the float network", "delegate": runner.name, "emulated": runner.emulated}
+    availability = runner.probe()
+    if availability.status == "cannot run":
+        return CheckResult(status="could not run", reason=availability.reason, min_psnr_db=gate, **about)
+    session = runner.open(path)
+    try:
+        drift = worst(measure(_run(session, photo), expected) for photo, expected in references)
+    except CheckError as error:
+        return CheckResult(status="failed", reason=str(error), min_psnr_db=gate, **about)
+    passed = drift.psnr_db >= gate
+    reason = "" if passed else f"PSNR {drift.psnr_db:.1f} dB is under the gate of {gate:g} dB"
+    status = "passed" if passed else "failed"
+    return CheckResult(status=status, reason=reason, min_psnr_db=gate, **about, **drift.to_json())
+
+
+def _run(session: Session, photo: Image) -> Image:
+    return np.asarray(session.run(photo), dtype=np.float32)
+
+
+def _raise_if_failed(name: str, checks: tuple[CheckResult, ...]) -> None:
+    for check in checks:
+        if check.status == "failed":
+            raise CheckError(f"{name} failed its check on {check.delegate}: {check.reason}; the file was not kept")
+
+
+def _write_golden(folder: Path, model: str, reference: tuple[Image, Image], gate: float) -> Golden:
+    """The first reference as PNG files. They depend on the network and the size alone, so that targets share them."""
+    photo, expected = reference
+    height, width = photo.shape[2:]
+    names = {part: f"{model}-{size_text((height, width))}-golden-{part}.png" for part in ("input", "expected")}
+    images.write(folder / names["input"], photo)
+    images.write(folder / names["expected"], expected)
+    return Golden(
+        input=names["input"],
+        input_sha256=sha256(folder / names["input"]),
+        expected=names["expected"],
+        expected_sha256=sha256(folder / names["expected"]),
+        min_psnr_db=min(gate, EIGHT_BIT_PSNR_DB),
+    )
