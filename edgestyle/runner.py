@@ -12,15 +12,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from edgestyle.errors import MissingExtraError, UsageError
+from edgestyle.images import Image
 from edgestyle.manifest import Contract
 from edgestyle.registry import RUNNERS, load_all
 
-Image = NDArray[np.float32]
-"""(B, 3, H, W) RGB float32 in [0, 1], as in `edgestyle.images`."""
+__all__ = ["Availability", "Image", "Runner", "Session", "installed", "runners_for"]
 
 
 class Session(Protocol):
