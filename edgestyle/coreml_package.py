@@ -1,0 +1,211 @@
+"""Core ML packages (`.mlpackage`): how they lie on disk, and what pictures look like at a model's two ends.
+
+A package is a folder: `Manifest.json`, the model (a protocol buffer) and its weights. Shared by the target that writes
+packages and the two runners that open them. The format: https://apple.github.io/coremltools/mlmodel/index.html
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import shutil
+import uuid
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgestyle.errors import ConfigError, MissingExtraError, UsageError
+from edgestyle.manifest import METADATA_KEY, Contract, TensorSpec, parse_contract
+from edgestyle.runner import Image
+
+_AUTHOR = "com.apple.CoreML"
+_MODEL, _WEIGHTS = f"{_AUTHOR}/model.mlmodel", f"{_AUTHOR}/weights"
+_IMAGE_ENDS = {"RGB": slice(None), "BGR": slice(None, None, -1)}
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep coremltools' progress bars, version warnings and notes on missing macOS libraries off the terminal."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    nowhere = io.StringIO()
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
+
+
+def import_coremltools() -> Any:
+    """The coremltools module, imported without its chatter.
+
+    Raises:
+        MissingExtraError: It is not installed.
+    """
+    import torch  # noqa: F401  # before `quiet`: torch's loggers keep the stderr that they find when it is imported
+
+    try:
+        with quiet():
+            import coremltools
+    except ImportError as error:
+        raise MissingExtraError("coremltools", "coreml") from error
+    return coremltools
+
+
+@dataclass(frozen=True)
+class End:
+    """The input or output of a model, as far as pictures go."""
+
+    name: str
+    kind: Literal["tensor", "image"]
+    colours: Literal["RGB", "BGR"]
+    """Order of the channels inside the model. Of an image, Core ML itself takes care."""
+    layout: Literal["NCHW", "NHWC"]
+    range: tuple[float, float]
+    """Values that stand for 0 and 1; (0, 255) of an image."""
+    size: tuple[int, int] | None
+    """Height and width; None if free or not stated."""
+
+    def encode(self, image: Image) -> NDArray[np.float32]:
+        """A house picture (1, 3, H, W) as the model's input tensor. An image is rounded to 8 bits: it holds no more.
+
+        Raises:
+            UsageError: The model takes another size.
+        """
+        if self.size and image.shape[2:] != self.size:
+            (h, w), (height, width) = self.size, image.shape[2:]
+            raise UsageError(f"the model takes pictures of {w}x{h} pixels, not {width}x{height}; resize it first")
+        low, high = self.range
+        values = image[:, _IMAGE_ENDS[self.colours]] * np.float32(high - low) + np.float32(low)
+        if self.kind == "image":
+            values = np.rint(np.clip(values, 0, 255))
+        return np.ascontiguousarray(values if self.layout == "NCHW" else values.transpose(0, 2, 3, 1))
+
+    def decode(self, tensor: NDArray[np.float32], eight_bit: bool = False) -> Image:
+        """The model's output tensor as a house picture, clamped to [0, 1].
+
+        Args:
+            tensor: In this end's own layout and range.
+            eight_bit: Round as Core ML does to fill the 8 bits of an image.
+
+        Raises:
+            UsageError: It is not a picture.
+        """
+        channels = 1 if self.layout == "NCHW" else 3
+        if tensor.ndim != 4 or tensor.shape[channels] != 3:
+            raise UsageError(f"the model's output '{self.name}' is no picture: its shape is {tensor.shape}")
+        values = tensor if self.layout == "NCHW" else tensor.transpose(0, 3, 1, 2)
+        if eight_bit and self.kind == "image":
+            values = np.rint(values)
+        low, high = self.range
+        scaled = (values[:, _IMAGE_ENDS[self.colours]].astype(np.float32) - np.float32(low)) / np.float32(high - low)
+        return np.ascontiguousarray(np.clip(scaled, 0, 1))
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package that has been read; its weights are still on disk."""
+
+    path: Path
+    spec: Any
+    """The model: `coremltools.proto.Model_pb2.Model`."""
+    weights: Path
+    """The folder of its weights."""
+    contract: Contract | None
+    input: End
+    output: End
+
+
+def read(path: Path) -> Package:
+    """Read and check a package.
+
+    Raises:
+        ConfigError: It is not a package, it is damaged, or it does not map one picture to one picture.
+        MissingExtraError: coremltools is not installed.
+    """
+    if not path.is_dir():
+        why = "it is a file, a package is a folder" if path.exists() else "there is nothing of that name"
+        raise ConfigError(f"{path} is not a Core ML package: {why}")
+    ct = import_coremltools()
+    try:
+        manifest = json.loads((path / "Manifest.json").read_bytes())
+        model = path / "Data" / manifest["itemInfoEntries"][manifest["rootModelIdentifier"]]["path"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path} is not a Core ML package: its Manifest.json is missing or malformed") from error
+    spec = ct.proto.Model_pb2.Model()
+    try:
+        spec.ParseFromString(model.read_bytes())
+    except Exception as error:  # protobuf's own type changes with its version
+        raise ConfigError(
+            f"{path} is damaged: {model.name} is missing or cut short; copy or export it again"
+        ) from error
+    if spec.WhichOneof("Type") != "mlProgram":
+        kind = spec.WhichOneof("Type") or "nothing"
+        raise ConfigError(f"{path} holds {kind}, not an ML Program; convert the network with convert_to='mlprogram'")
+    text = spec.description.metadata.userDefined.get(METADATA_KEY)
+    contract = parse_contract(text, path) if text else None
+    return Package(
+        path=path,
+        spec=spec,
+        weights=model.parent / "weights",
+        contract=contract,
+        input=_end(path, "input", spec.description.input, contract.input if contract else None),
+        output=_end(path, "output", spec.description.output, contract.output if contract else None),
+    )
+
+
+def write(path: Path, spec: Any, weights: Path) -> None:
+    """Write a package: the same model always gives the same bytes, so that its hash means something.
+
+    coremltools' own writer gives every package new UUIDs, writes the protocol buffer in any order and for its owner's
+    eyes only, and adds a file for debugging.
+
+    Args:
+        path: The package's folder, not there yet.
+        spec: `coremltools.proto.Model_pb2.Model`.
+        weights: A folder of weight files.
+    """
+    shutil.copytree(weights, path / "Data" / _WEIGHTS)
+    (path / "Data" / _MODEL).write_bytes(spec.SerializeToString(deterministic=True))
+    items = {_MODEL: "CoreML Model Specification", _WEIGHTS: "CoreML Model Weights"}
+    ids = {item: str(uuid.uuid5(uuid.NAMESPACE_URL, item)) for item in items}
+    manifest = {
+        "fileFormatVersion": "1.0.0",
+        "itemInfoEntries": {
+            ids[item]: {"author": _AUTHOR, "description": text, "name": Path(item).name, "path": item}
+            for item, text in items.items()
+        },
+        "rootModelIdentifier": ids[_MODEL],
+    }
+    (path / "Manifest.json").write_text(json.dumps(manifest, indent=4) + "\n", encoding="utf-8")
+
+
+def _end(path: Path, role: str, features: Any, spec: TensorSpec | None) -> End:
+    """The one input or output among a model's features; `spec` is the contract's, where there is one."""
+    if len(features) != 1:
+        raise ConfigError(f"{path} has {len(features)} {role}s; only one picture in and one out can be run")
+    feature = features[0]
+    kind = feature.type.WhichOneof("Type")
+    if kind == "imageType":
+        image = feature.type.imageType
+        colours = image.ColorSpace.Name(image.colorSpace)
+        if colours not in _IMAGE_ENDS:
+            raise ConfigError(f"the {role} of {path} is an image in {colours}; only RGB and BGR can be run")
+        free = image.WhichOneof("SizeFlexibility")
+        size = None if free else (image.height, image.width)
+        return End(feature.name, "image", colours, "NCHW", (0, 255), size)
+    if kind != "multiArrayType":
+        raise ConfigError(f"the {role} of {path} is of {kind}; only images and arrays can be run")
+    shape = tuple(feature.type.multiArrayType.shape)
+    layout = spec.layout if spec else "NHWC" if len(shape) == 4 and shape[3] == 3 != shape[1] else "NCHW"
+    free = feature.type.multiArrayType.WhichOneof("ShapeFlexibility") or len(shape) != 4
+    size = None if free else (shape[2:] if layout == "NCHW" else shape[1:3])
+    return End(feature.name, "tensor", "RGB", layout, spec.range if spec else (0, 1), size)
