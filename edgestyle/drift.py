@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,10 +28,6 @@ class Drift:
     ssim: float
     """Structural similarity (Wang et al. 2004), data range 1.0, mean over channels; 1 is equal."""
 
-    def to_json(self) -> dict[str, float]:
-        """As plain numbers, rounded to what is meaningful."""
-        return {key: float(f"{value:.6g}") for key, value in asdict(self).items()}
-
 
 def measure(actual: NDArray[np.float32], reference: NDArray[np.float32]) -> Drift:
     """Drift of `actual` from `reference`, computed in float64.
@@ -51,9 +47,7 @@ def measure(actual: NDArray[np.float32], reference: NDArray[np.float32]) -> Drif
     difference = np.abs(a - b)
     mse = float(np.square(difference).mean())
     psnr = -10 * math.log10(mse) if mse > 0 else PSNR_CEILING_DB
-    ssim = np.mean(
-        [structural_similarity(x, y, data_range=1.0, channel_axis=0) for x, y in zip(a, b, strict=True)]
-    )
+    ssim = np.mean([structural_similarity(x, y, data_range=1.0, channel_axis=0) for x, y in zip(a, b, strict=True)])
     return Drift(min(psnr, PSNR_CEILING_DB), float(difference.max()), float(difference.mean()), float(ssim))
 
 

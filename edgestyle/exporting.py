@@ -9,11 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from edgestyle import images, registry
 from edgestyle.checkpoint import Checkpoint
@@ -21,7 +20,7 @@ from edgestyle.drift import measure, worst
 from edgestyle.errors import CheckError, UnknownNameError, UsageError
 from edgestyle.files import publish, sha256, size_in_bytes, staging
 from edgestyle.manifest import CheckResult, Contract, Golden, Manifest, manifest_path, to_json
-from edgestyle.runner import Image, Runner, Session
+from edgestyle.runner import Runner
 from edgestyle.target import Rewrite, Scheme, Size, Target
 
 if TYPE_CHECKING:
@@ -32,8 +31,8 @@ SMALLEST, LARGEST = 64, 4096
 DYNAMIC_SIZES = ((256, 256), (320, 448))
 """Sizes at which a file of free size is verified."""
 EIGHT_BIT_PSNR_DB = 50.0
-"""A picture rounded to 8 bits is 58.9 dB from itself; after the photo, the output and the expected picture have each been
-rounded, this much is left."""
+"""A picture rounded to 8 bits is 58.9 dB from itself; after the photo, the output and the expected picture have each
+been rounded, this much is left."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ def export(checkpoint: Checkpoint, target: Target, size: Size, out: Path, scheme
 
 
 def artifact_name(model: str, target: Target, size: Size, scheme: str) -> str:
-    """`great_wave-512.onnx`; a scheme that is not the target's default is named, and width x height where they differ."""
+    """`great_wave-512.onnx`; a scheme other than the target's default is named, so are two sides that differ."""
     return f"{model}-{size_text(size)}{'' if scheme == target.default_scheme else f'-{scheme}'}{target.suffix}"
 
 
@@ -108,7 +107,10 @@ def size_text(size: Size) -> str:
 def schemes(target: Target) -> dict[str, float]:
     """The schemes that serve a target -> the gate of each in dB, its default first."""
     found: list[Scheme] = registry.load_all(registry.SCHEMES)
-    gates = {**target.native, **{s.name: s.rewrites[target.name].min_psnr_db for s in found if target.name in s.rewrites}}
+    gates = {
+        **target.native,
+        **{s.name: s.rewrites[target.name].min_psnr_db for s in found if target.name in s.rewrites},
+    }
     return {target.default_scheme: gates.pop(target.default_scheme), **gates}
 
 
@@ -187,7 +189,7 @@ def _versions(distributions: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def _references(net: FeedForward, size: Size) -> Iterator[tuple[Image, Image]]:
+def _references(net: FeedForward, size: Size) -> Iterator[tuple[images.Image, images.Image]]:
     """Real photos at the sizes to be checked, each with the float network's picture of it."""
     import torch
 
@@ -204,25 +206,27 @@ def _verifiers(target: Target) -> Iterator[Runner]:
             yield registry.load(registry.RUNNERS, name)
 
 
-def _check(runner: Runner, path: Path, references: list[tuple[Image, Image]], gate: float) -> CheckResult:
+def _check(runner: Runner, path: Path, references: list[tuple[images.Image, images.Image]], gate: float) -> CheckResult:
     """Run the written file over the photos and hold the worst of them against the gate."""
-    about = {"name": "drift from the float network", "delegate": runner.name, "emulated": runner.emulated}
+    result = partial(
+        CheckResult,
+        name="drift from the float network",
+        delegate=runner.name,
+        emulated=runner.emulated,
+        min_psnr_db=gate,
+    )
     availability = runner.probe()
     if availability.status == "cannot run":
-        return CheckResult(status="could not run", reason=availability.reason, min_psnr_db=gate, **about)
+        return result(status="could not run", reason=availability.reason)
     session = runner.open(path)
     try:
-        drift = worst(measure(_run(session, photo), expected) for photo, expected in references)
+        drift = worst(measure(session.run(photo), expected) for photo, expected in references)
     except CheckError as error:
-        return CheckResult(status="failed", reason=str(error), min_psnr_db=gate, **about)
-    passed = drift.psnr_db >= gate
-    reason = "" if passed else f"PSNR {drift.psnr_db:.1f} dB is under the gate of {gate:g} dB"
-    status = "passed" if passed else "failed"
-    return CheckResult(status=status, reason=reason, min_psnr_db=gate, **about, **drift.to_json())
-
-
-def _run(session: Session, photo: Image) -> Image:
-    return np.asarray(session.run(photo), dtype=np.float32)
+        return result(status="failed", reason=str(error))
+    if drift.psnr_db < gate:
+        reason = f"PSNR {drift.psnr_db:.1f} dB is under the gate of {gate:g} dB"
+        return result(status="failed", reason=reason, drift=drift)
+    return result(status="passed", drift=drift)
 
 
 def _raise_if_failed(name: str, checks: tuple[CheckResult, ...]) -> None:
@@ -231,7 +235,7 @@ def _raise_if_failed(name: str, checks: tuple[CheckResult, ...]) -> None:
             raise CheckError(f"{name} failed its check on {check.delegate}: {check.reason}; the file was not kept")
 
 
-def _write_golden(folder: Path, model: str, reference: tuple[Image, Image], gate: float) -> Golden:
+def _write_golden(folder: Path, model: str, reference: tuple[images.Image, images.Image], gate: float) -> Golden:
     """The first reference as PNG files. They depend on the network and the size alone, so that targets share them."""
     photo, expected = reference
     height, width = photo.shape[2:]

@@ -3,13 +3,12 @@
 Read top to bottom: configuration, blocks, network, deploy form.
 
 The shape follows what mobile runtimes are good at. All the work happens at 1/4 and 1/8 of the picture's size, in
-inverted residuals (Sandler et al. 2018, MobileNetV2, arXiv:1801.04381), and a pixel shuffle (Shi et al. 2016,
-arXiv:1609.05158) brings it back. There is no instance norm: it teaches well but costs two passes over the data, breaks
+inverted residuals (Sandler et al. 2018, MobileNetV2, arXiv:1801.04381), and pixel shuffles (Shi et al. 2016,
+arXiv:1609.05158) bring it back. There is no instance norm: it teaches well but costs two passes over the data, breaks
 int8 graphs into float islands and overflows in fp16. Two things stand in for it:
 
 - the *picture* is normalised once, at the input, by its mean colour and contrast (`PictureNorm`);
-- convolutions are weight-normalised while training (Salimans & Kingma 2016, arXiv:1602.07868, as Yu et al. 2018,
-  arXiv:1808.08718, do for super-resolution networks without norms), which `deploy` folds into plain ones.
+- training starts from weights that give every channel unit variance (`edgestyle.training.initialisation`).
 """
 
 from __future__ import annotations
@@ -19,8 +18,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
-from torch.nn.utils.parametrizations import weight_norm
 
 from edgestyle.errors import ConfigError
 
@@ -67,7 +64,7 @@ class PictureNorm(nn.Module):
 
     def statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean colour (B, 3, 1, 1) and 1 / contrast (B, 1, 1, 1) of pictures (B, 3, H, W)."""
-        sample = nn.functional.avg_pool2d(x, 2, stride=8)  # (B, 3, H/8, W/8)
+        sample: Tensor = nn.functional.avg_pool2d(x, 2, stride=8)  # (B, 3, H/8, W/8)
         mean = sample.mean((2, 3), keepdim=True)  # (B, 3, 1, 1)
         var = (sample - mean).square().mean((2, 3), keepdim=True).mean(1, keepdim=True)  # (B, 1, 1, 1)
         return mean, torch.rsqrt(var + self.eps)
@@ -134,19 +131,9 @@ class FeedForward(nn.Module):
         return self.head_shuffle(torch.sigmoid(y))  # (B, 3, H, W)
 
 
-def for_training(net: FeedForward) -> FeedForward:
-    """The form that is trained: a copy of `net` in training mode, every convolution `g v / |v|` (weight norm)."""
-    net = copy.deepcopy(net).train().requires_grad_(True)
-    for module in net.modules():
-        if isinstance(module, nn.Conv2d):
-            weight_norm(module)
-    return net
-
-
 def deploy(net: FeedForward) -> FeedForward:
-    """The form that is saved and exported: a copy of `net` in evaluation mode, weight norms folded into plain weights."""
-    net = copy.deepcopy(net).eval()
-    for module in net.modules():
-        if parametrize.is_parametrized(module):
-            parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
-    return net.requires_grad_(False)
+    """The form that is saved and exported: a frozen copy in evaluation mode, its weights in the default memory layout.
+
+    There is no norm to fold. What one target alone wants of a graph (its *dialect*) is in that target's own file.
+    """
+    return copy.deepcopy(net).eval().requires_grad_(False).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload, no-any-return]

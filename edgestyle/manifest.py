@@ -1,8 +1,8 @@
 """What an app has to know about an exported file, so that it need not guess.
 
-`Contract` is written into the file itself (ONNX metadata, Core ML user metadata, TFLite metadata). `Manifest` is the JSON
-beside the file: the contract, plus what can only be known once the file exists: its hash and its checks. The schema is
-described in docs/manifest.md.
+`Contract` is written into the file itself (ONNX metadata, Core ML user metadata, TFLite metadata). `Manifest` is the
+JSON beside the file: the contract, plus what can only be known once the file exists: its hash and its checks. The
+schema is described in docs/manifest.md.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from edgestyle.drift import Drift
 from edgestyle.errors import ConfigError
 
 METADATA_KEY = "edgestyle"
@@ -31,7 +32,7 @@ class TensorSpec(_Model):
     name: str
     """Its name in the file (for TFLite: in the signature `serving_default`)."""
     kind: Literal["tensor", "image"] = "tensor"
-    """An "image" is the platform's own (Core ML: a CVPixelBuffer of any 8-bit colour format, which the runtime converts);
+    """An "image" is the platform's own (Core ML: a CVPixelBuffer of any 8-bit colour format, converted by the runtime);
     `shape`, `layout`, `dtype` and `range` then describe its pixels."""
     shape: tuple[int | str, ...]
     """Sizes in the order of `layout`; a free size is a name such as "height"."""
@@ -89,10 +90,8 @@ class CheckResult(_Model):
     """True where the delegate stands in for hardware that is not here: judge its numerics, never its speed."""
     min_psnr_db: float
     """The gate."""
-    psnr_db: float | None = None
-    max_abs: float | None = None
-    mean_abs: float | None = None
-    ssim: float | None = None
+    drift: Drift | None = None
+    """The worst over all photos; None where nothing could be measured."""
 
 
 class Golden(_Model):
@@ -119,7 +118,7 @@ class Manifest(_Model):
 
     @property
     def verified(self) -> Status:
-        """ "failed" if any check failed, else "passed" if any passed, else "could not run"."""
+        """What the checks say together: "failed" if any failed, else "passed" if any passed, else "could not run"."""
         statuses = {check.status for check in self.checks}
         if "failed" in statuses:
             return "failed"

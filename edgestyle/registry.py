@@ -1,7 +1,8 @@
 """Finding targets, schemes, runners and zoos by name, through entry points.
 
-The core never imports the folders that plug into it; it asks here. A package of anybody's own can publish another target
-or runner under the same groups. Names are known without importing anything heavy: `names` reads metadata, `load` imports.
+The core never imports the folders that plug into it; it asks here. A package of anybody's own can publish another
+target or runner under the same groups. Names are known without importing anything heavy: `names` reads metadata,
+`load` imports.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def parse_size(text: str) -> Size:
-    """ "512" or "768x512" (width x height) as (height, width), or "dynamic".
+    """Height and width from "512" or "768x512" (width x height); "dynamic" as it is.
 
     Raises:
         UsageError: It is none of these.
@@ -128,7 +129,7 @@ def _row(artifact: Artifact) -> dict[str, Any]:
         "bytes": manifest.bytes,
         "verified": manifest.verified,
         "delegate": check.delegate,
-        "drift": {"psnr_db": check.psnr_db, "max_abs": check.max_abs, "ssim": check.ssim},
+        "drift": asdict(check.drift) if check.drift else None,
     }
 
 
@@ -154,12 +155,12 @@ def _describe(artifact: Artifact) -> None:
     output.say(f"{artifact.path}  {output.file_size(manifest.bytes)}  {artifact.seconds:.1f} s")
     for check in manifest.checks:
         where = f"on {check.delegate}" + (" (emulated)" if check.emulated else "")
-        if check.status == "could not run":
-            output.say(f"  could not run {where}: {check.reason}")
+        if check.drift is None:
+            output.say(f"  {check.status} {where}: {check.reason}")
         else:
             output.say(
-                f"  {check.status} {where}: PSNR {check.psnr_db:.1f} dB (gate {check.min_psnr_db:g}), "
-                f"max abs {check.max_abs:.2g}, SSIM {check.ssim:.4f}"
+                f"  {check.status} {where}: PSNR {check.drift.psnr_db:.1f} dB (gate {check.min_psnr_db:g}), "
+                f"max abs {check.drift.max_abs:.2g}, SSIM {check.drift.ssim:.4f}"
             )
 
 

@@ -1,4 +1,4 @@
-"""The training loop: photos and one painting in, a checkpoint out. It can be stopped at any step and goes on from there."""
+"""The training loop: photos and one painting in, a checkpoint out. Stopped at any step, it goes on from there."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Progress:
 
 
 class Run:
-    """A training run: the network, its average, the optimiser and the random numbers, as they are after `step` steps."""
+    """A training run: the network, its average, the optimiser and the random numbers, as they are after a step."""
 
     def __init__(self, config: TrainConfig, start: FeedForward | None = None) -> None:
         """Begin a run, from `start` or from random weights."""
@@ -111,7 +111,7 @@ class Run:
         if not torch.isfinite(total):
             raise CheckError(f"the loss is {total.item()} at step {self.step}; try a smaller --learning-rate")
         self.optimizer.zero_grad()
-        total.backward()
+        total.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), 5.0)
         self.optimizer.step()
         self.step += 1

@@ -67,7 +67,7 @@ class VGG19(nn.Module):
             self.convs.load_state_dict(state)
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             raise ConfigError(f"{weights} does not hold VGG-19 weights conv1_1 to conv3_4: {error}") from error
-        self.requires_grad_(False).eval().to(memory_format=torch.channels_last)
+        self.requires_grad_(False).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, x: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
         """Features after the ReLUs that `layers` names; nothing past the last of them is computed."""
