@@ -17,7 +17,7 @@ from edgestyle.images import Image
 from edgestyle.manifest import Contract
 from edgestyle.registry import RUNNERS, load_all
 
-__all__ = ["Availability", "Image", "Runner", "Session", "installed", "runners_for"]
+__all__ = ["Availability", "Image", "Runner", "Session", "installed", "runners_for", "suffixes"]
 
 
 class Session(Protocol):
@@ -82,6 +82,11 @@ def runners_for(path: Path) -> list[Runner]:
     runners: list[Runner] = load_all(RUNNERS)
     fitting = [runner for runner in runners if path.suffix in runner.suffixes]
     if not fitting:
-        known = sorted({suffix for runner in runners for suffix in runner.suffixes})
-        raise UsageError(f"{path} is not an exported network; these can be run: {', '.join(known)}")
+        raise UsageError(f"{path} is not an exported network; these can be run: {', '.join(suffixes())}")
     return sorted(fitting, key=lambda runner: runner.emulated)
+
+
+def suffixes() -> list[str]:
+    """Suffixes of all files that can be run, sorted."""
+    runners: list[Runner] = load_all(RUNNERS)
+    return sorted({suffix for runner in runners for suffix in runner.suffixes})
