@@ -86,9 +86,10 @@ class InvertedResidual(nn.Module):
         self.act = nn.ReLU6()
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.act(self.expand(x))  # (B, expansion C, h, w)
+        y: Tensor = self.act(self.expand(x))  # (B, expansion C, h, w)
         y = self.act(self.depthwise(y))
-        return x + self.project(y)  # (B, C, h, w)
+        y = self.project(y)  # (B, C, h, w)
+        return x + y
 
 
 class FeedForward(nn.Module):
@@ -128,7 +129,8 @@ class FeedForward(nn.Module):
         coarse = self.trunk(self.act(self.down(fine)))  # (B, t, H/8, W/8)
         y = self.finish(fine + self.up_shuffle(self.up(coarse)))  # (B, c, H/4, W/4)
         y = self.head(self.head_depthwise(y))  # (B, 48, H/4, W/4)
-        return self.head_shuffle(torch.sigmoid(y))  # (B, 3, H, W)
+        picture: Tensor = self.head_shuffle(torch.sigmoid(y))  # (B, 3, H, W)
+        return picture
 
 
 def deploy(net: FeedForward) -> FeedForward:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,26 @@ def progress(text: str) -> Iterator[None]:
     else:
         note(text)
         yield
+
+
+@contextmanager
+def steps(text: str, total: int) -> Iterator[Callable[[int, str], None]]:
+    """A progress bar on stderr with speed and time left; piped, a line every 5 %.
+
+    Yields:
+        What to call after each step: with how many are done, and what to say beside the bar.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = _console(stderr=True)
+    if not console.is_terminal:
+        every = max(1, total // 20)
+        yield lambda done, remark: note(f"{text} {done}/{total}  {remark}") if done % every == 0 else None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, TextColumn("{task.fields[remark]}"), console=console, transient=True) as bar:
+        task = bar.add_task(text, total=total, remark="")
+        yield lambda done, remark: bar.update(task, completed=done, remark=remark)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[str] = ()) -> None:

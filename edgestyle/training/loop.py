@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from edgestyle.errors import CheckError, ConfigError
-from edgestyle.feedforward import FeedForward, FeedForwardConfig
+from edgestyle.feedforward import FeedForward, FeedForwardConfig, deploy
 from edgestyle.files import staged
 from edgestyle.training.initialisation import unit_variance
 from edgestyle.training.losses import Losses, PerceptualLoss
@@ -68,11 +68,9 @@ class Progress:
     """What a run says of itself after a step."""
 
     step: int
-    steps: int
     content: float
+    """Running mean, as is style."""
     style: float
-    seconds: float
-    """Since this process began."""
 
 
 class Run:
@@ -82,6 +80,7 @@ class Run:
         """Begin a run, from `start` or from random weights."""
         self.config = config
         self.step = 0
+        self.seconds = 0.0
         self.generator = torch.Generator().manual_seed(config.seed)
         torch.manual_seed(config.seed)
         net = copy.deepcopy(start) if start is not None else FeedForward(config.network)
@@ -125,11 +124,16 @@ class Run:
             for average, current in zip(self.average.parameters(), self.net.parameters(), strict=True):
                 average.lerp_(current, 1 - decay)
 
+    def result(self) -> FeedForward:
+        """The averaged network in deploy form."""
+        return deploy(self.average)
+
     def save(self, folder: Path) -> None:
         """Write the whole state into `folder`, whole or not at all."""
         state = {
             "config": json.dumps(asdict(self.config)),
             "step": self.step,
+            "seconds": self.seconds,
             "net": self.net.state_dict(),
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -159,7 +163,7 @@ class Run:
                 "give the same settings to go on, or another --out to start afresh"
             )
         run = cls(config)
-        run.step = state["step"]
+        run.step, run.seconds = state["step"], state["seconds"]
         run.net.load_state_dict(state["net"])
         run.average.load_state_dict(state["average"])
         run.optimizer.load_state_dict(state["optimizer"])
@@ -171,27 +175,29 @@ def train(
     run: Run,
     photos: Photos,
     loss: PerceptualLoss,
-    folder: Path,
+    save: Callable[[], None],
     report: Callable[[Progress], None],
     save_every: int = 200,
 ) -> None:
-    """Train until `run.config.steps`, saving into `folder` every `save_every` steps, at the end and on Ctrl-C.
+    """Train until `run.config.steps`, calling `save` every `save_every` steps, at the end and on Ctrl-C.
 
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed; the state after the last whole step has been saved.
     """
-    config, began = run.config, time.monotonic()
+    config = run.config
     content = style = 0.0
     with _deferred_interrupt() as interrupted:
         while run.step < config.steps:
+            began = time.monotonic()
             batch = photos.crops(config.batch, config.crop, config.scales, run.generator)
             losses = run.advance(batch, loss)
             keep = min(0.98, run.step / (run.step + 1))
             content = keep * content + (1 - keep) * losses.content.mean().item()
             style = keep * style + (1 - keep) * losses.style.mean().item()
-            report(Progress(run.step, config.steps, content, style, time.monotonic() - began))
+            run.seconds += time.monotonic() - began
+            report(Progress(run.step, content, style))
             if run.step % save_every == 0 or run.step == config.steps or interrupted.is_set():
-                run.save(folder)
+                save()
             if interrupted.is_set():
                 raise KeyboardInterrupt
 
