@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -49,16 +48,16 @@ def publish(ready: Path, final: Path) -> None:
     """
     if final.is_dir() and not final.is_symlink():
         old = Path(tempfile.mkdtemp(prefix=".edgestyle-old-", dir=final.parent)) / final.name
-        os.replace(final, old)  # a folder cannot be replaced by rename; keep the old one until the new one stands
+        final.replace(old)  # a folder cannot be replaced by rename; keep the old one until the new one stands
         try:
-            os.replace(ready, final)
+            ready.replace(final)
         except BaseException:
-            os.replace(old, final)
+            old.replace(final)
             raise
         finally:
             shutil.rmtree(old.parent, ignore_errors=True)
     else:
-        os.replace(ready, final)
+        ready.replace(final)
 
 
 def make_folder(path: Path) -> Path:

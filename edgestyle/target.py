@@ -31,7 +31,7 @@ class Target:
     suffix: str
     """Of the file that it writes: ".onnx"."""
     spec: Callable[[str, Size], TensorSpec]
-    """What an app sees of an input or output of that name and size: `partial(image_spec, layout="NCHW")`, or its own."""
+    """What an app sees of an input or output of that name and size: `partial(image_spec, layout="NCHW")` or its own."""
     runner: str
     """Name of the runner that verifies the written file on any machine."""
     native_runner: str | None
