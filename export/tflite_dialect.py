@@ -1,0 +1,115 @@
+"""The network in ops that LiteRT runs well."""
+
+from __future__ import annotations
+
+import copy
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, fx, nn
+
+if TYPE_CHECKING:
+    from edgestyle.feedforward import FeedForward
+
+
+def dialect(net: FeedForward) -> FeedForward:
+    """A copy of `net` that computes the same in ops that LiteRT runs well, all of them in one piece on every delegate.
+
+    - A pixel shuffle is one DEPTH_TO_SPACE, not four TRANSPOSE and three RESHAPE. The convolution before it is given
+      the channel order of that op; only pointwise ops stand between the two.
+    - The sampling of the picture's mean is a depthwise convolution: XNNPACK refuses pooling whose stride is larger than
+      its window, and LiteRT's own kernel for it takes a seventh of the whole network's time.
+    """
+    net = copy.deepcopy(net)
+    for convolution, shuffle in (("up", "up_shuffle"), ("head", "head_shuffle")):
+        block = getattr(net, shuffle).upscale_factor
+        _order_rows_first(getattr(net, convolution), block)
+        setattr(net, shuffle, DepthToSpace(block))
+    net.norm = _pool_by_convolution(net.norm)
+    return net
+
+
+def _order_rows_first(convolution: nn.Conv2d, block: int) -> None:
+    """Reorder output channels from torch's (colour, row, column) to TFLite's (row, column, colour)."""
+    for parameter in (convolution.weight, convolution.bias):
+        assert parameter is not None  # noqa: S101  # for mypy: all our convolutions have a bias
+        colours = parameter.data.view(-1, block * block, *parameter.shape[1:])  # (colour, row and column, ...)
+        parameter.data = colours.transpose(0, 1).reshape(parameter.shape)
+
+
+def _pool_by_convolution(norm: nn.Module) -> Any:
+    """`norm` with its average pooling as a depthwise convolution."""
+    traced = fx.symbolic_trace(norm)
+    for node in traced.graph.nodes:
+        if node.target is nn.functional.avg_pool2d:
+            node.target = _depthwise_mean
+    traced.recompile()
+    return traced
+
+
+def _depthwise_mean(x: Tensor, window: int, stride: int) -> Tensor:
+    channels = x.shape[1]
+    weight = x.new_full((channels, 1, window, window), 1 / window**2)
+    return nn.functional.conv2d(x, weight, stride=stride, groups=channels)
+
+
+class ChannelLast(nn.Module):
+    """A network with pictures (B, H, W, 3) at both ends, as mobile runtimes keep them."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, image: Tensor) -> Tensor:
+        stylized: Tensor = self.net(image.permute(0, 3, 1, 2))
+        return stylized.permute(0, 2, 3, 1)
+
+
+class DepthToSpace(nn.Module):
+    """TFLite's DEPTH_TO_SPACE on (B, block * block * C, H, W) -> (B, C, block * H, block * W)."""
+
+    def __init__(self, block: int) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = _depth_to_space(x.permute(0, 2, 3, 1), self.block)
+        return y.permute(0, 3, 1, 2)
+
+
+@torch.library.custom_op("edgestyle::depth_to_space", mutates_args=())
+def _depth_to_space(x: Tensor, block: int) -> Tensor:
+    """(B, H, W, block * block * C) -> (B, block * H, block * W, C), channels in the order (row, column, C).
+
+    An op of its own, so that it can have a lowering of its own.
+    """
+    batch, height, width, channels = x.shape
+    blocks = x.reshape(batch, height, width, block, block, channels // block**2).transpose(2, 3)
+    return blocks.reshape(batch, height * block, width * block, -1).clone()
+
+
+@_depth_to_space.register_fake
+def _(x: Tensor, block: int) -> Tensor:
+    batch, height, width, channels = x.shape
+    return x.new_empty(batch, height * block, width * block, channels // block**2)
+
+
+@cache
+def register_lowering() -> None:
+    """Tell litert-torch that `edgestyle::depth_to_space` is TFLite's op of that name."""
+    from litert_converter.mlir import ir
+    from litert_converter.mlir.dialects import stablehlo
+    from litert_torch.backend.lowerings import registry, utils
+
+    def lower(context: Any, x: Any, block: int) -> Any:
+        block_size = ir.IntegerAttr.get(ir.IntegerType.get_signless(32), block)
+        return stablehlo.custom_call(  # the converter turns a call of this name into the op itself
+            result=utils.node_meta_to_ir_types(context.node),
+            inputs=[x],
+            call_target_name=ir.StringAttr.get("tfl.depth_to_space"),
+            has_side_effect=ir.BoolAttr.get(False),
+            backend_config=ir.StringAttr.get(str(ir.DictAttr.get({"block_size": block_size}))),
+        )
+
+    registry.lower(torch.ops.edgestyle.depth_to_space.default)(lower)

@@ -1,0 +1,78 @@
+"""TFLite: the format of LiteRT (TensorFlow Lite) on Android, and of its delegates for GPU and NPU."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgestyle.errors import MissingExtraError
+from edgestyle.manifest import METADATA_KEY, Contract
+from edgestyle.quiet import quiet
+from edgestyle.runner import installed
+from edgestyle.target import Target, image_spec
+
+if TYPE_CHECKING:
+    from edgestyle.feedforward import FeedForward
+
+
+def write(net: FeedForward, contract: Contract, path: Path) -> None:
+    """Write `net` as one TFLite file with channel-last pictures and the signature `serving_default`.
+
+    Args:
+        net: Network in deploy form.
+        contract: Says the size and the names of input and output; stands as JSON in the file's metadata.
+        path: The `.tflite` file to write.
+
+    Raises:
+        MissingExtraError: litert-torch is not installed.
+    """
+    with quiet():
+        try:
+            import litert_torch
+        except ImportError as error:
+            raise MissingExtraError("litert-torch", "tflite") from error
+        import torch
+
+        from .tflite_dialect import ChannelLast, dialect, register_lowering
+
+        register_lowering()
+        picture = torch.zeros(tuple(int(side) for side in contract.input.shape))
+        content = litert_torch.convert(ChannelLast(dialect(net)).eval(), (picture,)).model_content()
+    path.write_bytes(_describe(content, contract))
+
+
+def _describe(content: bytes, contract: Contract) -> bytes:
+    """Give input and output the names that the contract promises, and put the contract into the file's metadata."""
+    import numpy as np
+    from ai_edge_litert import schema_py_generated as schema
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+    paintings = ", ".join(f"{s.title}{f' ({s.artist})' if s.artist else ''}" for s in contract.styles)
+    model.description = f"Style filter: paints a photo in the style of {paintings}."
+    graph, signature = model.subgraphs[0], model.signatureDefs[0]
+    for (end,), spec in ((signature.inputs, contract.input), (signature.outputs, contract.output)):
+        end.name = graph.tensors[end.tensorIndex].name = spec.name
+    buffer, entry = schema.BufferT(), schema.MetadataT()
+    buffer.data = np.frombuffer(contract.model_dump_json().encode(), np.uint8)
+    entry.name, entry.buffer = METADATA_KEY, len(model.buffers)
+    model.buffers.append(buffer)
+    model.metadata.append(entry)
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
+TARGET = Target(
+    name="tflite",
+    title="TFLite",
+    suffix=".tflite",
+    spec=partial(image_spec, layout="NHWC"),
+    runner="litert-cpu",
+    native_runner=None,
+    native={"fp32": 70.0},
+    default_scheme="fp32",
+    dynamic=False,
+    probe=partial(installed, "tflite", "litert_torch", "ai_edge_litert"),
+    tools=("litert-torch", "ai-edge-litert"),
+    write=write,
+)
