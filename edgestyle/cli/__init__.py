@@ -68,9 +68,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _run(argv)
         sys.stdout.flush()  # here, where a full disk or a closed pipe can still be told
         return code
-    except BrokenPipeError:  # the reader has seen enough, as in `| head`
+    except BrokenPipeError:  # nobody reads any more, as in `| head`
         _drop_stdout()
-        return 128 + 13
+        return 1
     except (Exception, KeyboardInterrupt) as error:
         if os.environ.get(DEBUG):
             import traceback
@@ -85,15 +85,16 @@ def _run(argv: Sequence[str] | None) -> int:
     parser = _parser()
     try:
         args, unknown = parser.parse_known_args(argv)
-    except SystemExit as finished:  # after --help and --version
+        if args.command is None and not unknown:
+            parser.print_help(sys.stderr)
+            return UsageError.exit_code
+        if unknown:
+            command = f"edgestyle {args.command}" if args.command else "edgestyle"
+            raise UsageError(f"unknown argument '{unknown[0]}'; see '{command} --help'")
+        with reserve_stdout() if getattr(args, "json", False) else nullcontext():
+            return int(args.run(args))
+    except SystemExit as finished:  # argparse after --help and --version, rich when nobody reads any more
         return int(finished.code or 0)
-    if unknown:
-        raise UsageError(f"unknown argument '{unknown[0]}'; see 'edgestyle {args.command or ''} --help'")
-    if args.command is None:
-        parser.print_help(sys.stderr)
-        return UsageError.exit_code
-    with reserve_stdout() if getattr(args, "json", False) else nullcontext():
-        return int(args.run(args))
 
 
 def _parser() -> ArgumentParser:
