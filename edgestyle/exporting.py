@@ -195,7 +195,7 @@ def _references(net: FeedForward, size: Size) -> Iterator[tuple[images.Image, im
 
     for photo in images.sample_photos().values():
         for height_width in DYNAMIC_SIZES if size == "dynamic" else (size,):
-            fitted = images.centre_crop(photo, height_width)
+            fitted = images.from_uint8(images.to_uint8(images.centre_crop(photo, height_width)))  # an app has 8 bits
             with torch.inference_mode():
                 yield fitted, net(torch.from_numpy(fitted)).numpy()
 

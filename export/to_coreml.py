@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from edgestyle import coreml_package
 from edgestyle.errors import UsageError
 from edgestyle.manifest import METADATA_KEY, Contract, TensorSpec
+from edgestyle.quiet import quiet
 from edgestyle.runner import installed
 from edgestyle.target import Size, Target
 
@@ -45,7 +46,7 @@ def write(net: FeedForward, contract: Contract, path: Path) -> None:
     ct = coreml_package.import_coremltools()
     example = torch.zeros(1, 3, *contract.size)
     precision = {"fp16": ct.precision.FLOAT16, "fp32": ct.precision.FLOAT32}[contract.scheme]
-    with coreml_package.quiet():
+    with quiet():
         # torch.export rather than a trace: faster, a third of the ops to convert, the same ML Program in the end
         program = torch.export.export(_with_eight_bit_ends(net), (example,)).run_decompositions({})
         model = ct.convert(

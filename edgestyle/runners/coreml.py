@@ -12,7 +12,8 @@ import PIL.Image
 from edgestyle import coreml_package
 from edgestyle.coreml_package import End
 from edgestyle.errors import UnavailableError
-from edgestyle.runner import Availability, Image, Runner, installed
+from edgestyle.images import Image
+from edgestyle.runner import Availability, Runner, installed
 
 ComputeUnits = Literal["ALL", "CPU_ONLY", "CPU_AND_GPU", "CPU_AND_NE"]
 """Where Core ML may run a model; it chooses among them op by op."""

@@ -25,7 +25,9 @@ import numpy as np
 from edgestyle import coreml_package
 from edgestyle.coreml_package import Package
 from edgestyle.errors import ConfigError, UnavailableError
-from edgestyle.runner import Image, Runner, installed
+from edgestyle.images import Image
+from edgestyle.quiet import quiet
+from edgestyle.runner import Runner, installed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -77,7 +79,7 @@ def load(package: Package) -> Any:
     from edgestyle.coreml_ops import OPS
 
     try:
-        with coreml_package.quiet():
+        with quiet():
             version = package.spec.specificationVersion
             program = milproto.load.load(package.spec, version, str(package.weights)).functions["main"]
     except Exception as error:  # the loader trusts its input: a damaged one ends in an error of any type
