@@ -11,13 +11,12 @@
 from __future__ import annotations
 
 import errno
-import importlib
-import importlib.util
 import os
 import sys
 from argparse import Action, ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
+from importlib import import_module
 from typing import Any, NoReturn
 
 from edgestyle import __version__
@@ -106,8 +105,7 @@ def _parser() -> ArgumentParser:
     parser.add_argument("--version", action="version", version=f"edgestyle {__version__}")
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
     for name in COMMANDS:
-        if importlib.util.find_spec(f"edgestyle.cli.{name}"):  # while some are being written
-            importlib.import_module(f"edgestyle.cli.{name}").add(commands)
+        import_module(f"edgestyle.cli.{name}").add(commands)
     return parser
 
 
