@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
+
+# Tests paint tiny pictures: torch's threads would only wait for each other, and far longer where cores are shared.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 if TYPE_CHECKING:
     from edgestyle.checkpoint import Checkpoint
