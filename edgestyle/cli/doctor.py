@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from edgestyle.cli import output
 
@@ -24,8 +23,7 @@ broken       installed, but it fails; the exit code is then 1
 """
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """What is known about one target, delegate or extra."""
 
     name: str
@@ -59,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
         delegates = _note_untried(delegates, targets)
     findings = {"targets": targets, "delegates": delegates, "extras": extras}
     if args.json:
-        output.print_json({kind: [asdict(finding) for finding in found] for kind, found in findings.items()})
+        output.print_json({kind: [finding._asdict() for finding in found] for kind, found in findings.items()})
     else:
         _print(findings)
     return int(any(finding.status == "broken" for found in findings.values() for finding in found))
@@ -79,14 +77,18 @@ def _probe(group: str, name: str) -> Finding:
         found: Availability = registry.load(group, name).probe()
     except Exception as error:  # somebody's plug-in may fail in any way, and the others are still to be told about
         return Finding(name, "broken", f"{type(error).__name__}: {error}")
-    return Finding(name, **asdict(found))
+    return _finding(name, found)
+
+
+def _finding(name: str, found: Availability) -> Finding:
+    return Finding(name, found.status, found.reason, found.install)
 
 
 def _probe_extras() -> list[Finding]:
     """Whether the packages of those extras are here that are neither a target nor a delegate."""
     from edgestyle.runner import installed
 
-    return [Finding("heif", **asdict(installed("heif", "pillow_heif")))]
+    return [_finding("heif", installed("heif", "pillow_heif"))]
 
 
 def _try_targets(targets: list[Finding]) -> list[Finding]:
@@ -97,7 +99,7 @@ def _try_targets(targets: list[Finding]) -> list[Finding]:
 
     def try_one(finding: Finding) -> Finding:
         failure = try_apart(finding.name) if finding.status == "works" else ""
-        return replace(finding, status="broken", reason=failure) if failure else finding
+        return finding._replace(status="broken", reason=failure) if failure else finding
 
     with ThreadPoolExecutor(max_workers=2) as pool:  # two, because each is a process with threads of its own
         return list(pool.map(try_one, targets))
@@ -111,7 +113,7 @@ def _note_untried(delegates: list[Finding], targets: list[Finding]) -> list[Find
     tried = {name for target in passed for name in (target.runner, target.native_runner)}
     reason = "installed, but not tried: no target that works here uses it"
     return [
-        replace(finding, reason=reason) if finding.status == "works" and finding.name not in tried else finding
+        finding._replace(reason=reason) if finding.status == "works" and finding.name not in tried else finding
         for finding in delegates
     ]
 

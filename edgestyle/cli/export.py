@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,6 +117,8 @@ def _targets(name: str) -> list[Target]:
 
 def _row(artifact: Artifact) -> dict[str, Any]:
     """One artifact as the JSON contract has it; the drift is that of the check that every machine can run."""
+    from dataclasses import asdict
+
     manifest = artifact.manifest
     check = manifest.checks[0]
     return {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -85,6 +84,8 @@ def _painting(style: Style) -> str:
 
 def _measured(model: Checkpoint) -> str:
     """The numbers at the top of the network's measurements, three at most."""
+    import json
+
     path = model.folder / MEASURED
     if not path.is_file():
         return ""

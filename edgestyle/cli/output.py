@@ -5,7 +5,6 @@ Colours, spinners and line wrapping only on a terminal; piped text is plain, one
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -82,6 +81,8 @@ def file_size(count: int) -> str:
 
 def print_json(result: Any) -> None:
     """Print a command's result as JSON to stdout."""
+    import json
+
     text = json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     if _reserved is None:
         sys.stdout.write(text)

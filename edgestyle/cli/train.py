@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import platform
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,6 +109,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _describe(args: argparse.Namespace, current: Run, photos: Photos) -> CheckpointConfig:
     """The checkpoint's configuration: what was learned, and from what."""
+    import platform
     from dataclasses import asdict
 
     import torch
