@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgestyle.errors import MissingExtraError
 from edgestyle.manifest import METADATA_KEY, Contract, TensorSpec
+from edgestyle.quiet import quiet
 from edgestyle.runner import installed
 from edgestyle.target import Target, image_spec
 
@@ -62,7 +60,7 @@ def _convert(net: FeedForward, contract: Contract) -> onnx.ModelProto:
         free: Any = ({2: s * rows, 3: s * columns},)
     else:
         (height, width), free = contract.size, None
-    with _quiet():
+    with quiet():  # it reports its steps, and what torchvision lacks
         program = torch.onnx.export(
             net,
             (torch.empty(1, 3, height, width),),
@@ -168,20 +166,6 @@ def _describe(model: onnx.ModelProto, contract: Contract) -> None:
 def _meaning(spec: TensorSpec) -> str:
     low, high = spec.range
     return f"{spec.channels} {spec.dtype} {spec.layout} in [{low:g}, {high:g}]"
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep off the terminal what the exporter says about itself: ops of torchvision, copyreg's FutureWarning."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)
-            yield
-    finally:
-        logger.setLevel(level)
 
 
 TARGET = Target(
