@@ -68,12 +68,12 @@ def export(checkpoint: Checkpoint, target: Target, size: Size, out: Path, scheme
     check_size(target, size, net.stride)
     contract = _contract(checkpoint, target, scheme, size, net.stride)
     name = artifact_name(checkpoint.name, target, size, scheme)
+    references = list(_references(net, size))  # before the writer gets the network into its hands
     with staging(out) as folder:
         path = folder / name
         target.write(net, contract, path)
         if rewrite:
             rewrite.apply(path)
-        references = list(_references(net, size))
         checks = tuple(_check(runner, path, references, gate) for runner in _verifiers(target))
         _raise_if_failed(name, checks)
         golden = _write_golden(folder, checkpoint.name, references[0], gate)
