@@ -160,3 +160,14 @@ def test_it_cannot_be_changed(manifest: Manifest) -> None:
 def test_one_failed_check_fails_the_whole(manifest: Manifest, statuses: tuple[str, ...], verified: str) -> None:
     checks = tuple(CheckResult(name="drift", status=s, delegate="cpu", min_psnr_db=70) for s in statuses)  # type: ignore[arg-type]
     assert manifest.model_copy(update={"checks": checks}).verified == verified
+
+
+def test_the_example_in_the_documentation_is_a_manifest() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "manifest.md").read_text(encoding="utf-8")
+    example = Manifest.model_validate_json(text.split("```json\n")[1].split("```")[0])
+    assert example.verified == "passed"
+    described = {
+        key for line in text.splitlines() if line.startswith("| `") for key in line.split("|")[1].split("`")[1::2]
+    }
+    for model in (Contract, TensorSpec, CheckResult):
+        assert set(model.model_fields) <= described
