@@ -15,6 +15,7 @@ from __future__ import annotations
 import glob
 import io
 import math
+import os
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -248,12 +249,17 @@ def check_output(path: Path) -> None:
     """Refuse a path that `write` cannot write to, before any long work.
 
     Raises:
-        ImageError: Its suffix is no format that can be written, or it is a folder.
+        ImageError: Its suffix is no format that can be written, it is a folder, or nothing can be written where it is.
     """
     if path.suffix.lower() not in _WRITE_OPTIONS:
         raise ImageError(f"{path}: pictures are written as {', '.join(WRITE_SUFFIXES)}, not '{path.suffix}'")
     if path.is_dir():
         raise ImageError(f"{path} is a folder; name a file to write")
+    parent = next(folder for folder in path.absolute().parents if folder.exists())
+    if not parent.is_dir():
+        raise ImageError(f"{parent} is a file; an output folder is needed")
+    if not os.access(parent, os.W_OK):
+        raise ImageError(f"{parent} may not be written to; choose another folder")
 
 
 def write(path: Path, image: Image) -> None:

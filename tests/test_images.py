@@ -343,6 +343,16 @@ def test_a_folder_is_never_replaced_by_a_picture(tmp_path: Path) -> None:
     assert (tmp_path / "out.png" / "precious").exists()
 
 
+def test_where_nothing_can_be_written_is_told_beforehand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images.check_output(tmp_path / "new" / "folders" / "out.png")
+    (tmp_path / "file").touch()
+    with pytest.raises(ImageError, match="file is a file; an output folder is needed"):
+        images.check_output(tmp_path / "file" / "deep" / "out.png")
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # permissions do not bind the superuser
+    with pytest.raises(ImageError, match="may not be written to; choose another folder"):
+        images.check_output(tmp_path / "out.png")
+
+
 def test_a_full_disk_leaves_the_old_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "out.png"
     path.write_bytes(b"old")
