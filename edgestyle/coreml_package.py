@@ -23,7 +23,7 @@ from edgestyle.quiet import quiet
 
 _AUTHOR = "com.apple.CoreML"
 _MODEL, _WEIGHTS = f"{_AUTHOR}/model.mlmodel", f"{_AUTHOR}/weights"
-_IMAGE_ENDS = {"RGB": slice(None), "BGR": slice(None, None, -1)}
+_CHANNELS = {"RGB": slice(None), "BGR": slice(None, None, -1)}
 
 
 def import_coremltools() -> Any:
@@ -64,7 +64,7 @@ class End:
             (h, w), (height, width) = self.size, image.shape[2:]
             raise UsageError(f"the model takes pictures of {w}x{h} pixels, not {width}x{height}; resize it first")
         low, high = self.range
-        values = image[:, _IMAGE_ENDS[self.colours]] * np.float32(high - low) + np.float32(low)
+        values = image[:, _CHANNELS[self.colours]] * np.float32(high - low) + np.float32(low)
         if self.kind == "image":
             values = np.rint(np.clip(values, 0, 255))
         return np.ascontiguousarray(values if self.layout == "NCHW" else values.transpose(0, 2, 3, 1))
@@ -87,7 +87,7 @@ class End:
         if eight_bit and self.kind == "image":
             values = np.rint(values)
         low, high = self.range
-        scaled = (values[:, _IMAGE_ENDS[self.colours]].astype(np.float32) - np.float32(low)) / np.float32(high - low)
+        scaled = (values[:, _CHANNELS[self.colours]].astype(np.float32) - np.float32(low)) / np.float32(high - low)
         return np.ascontiguousarray(np.clip(scaled, 0, 1))
 
 
@@ -101,15 +101,23 @@ class Package:
     weights: Path
     """The folder of its weights."""
     contract: Contract | None
-    input: End
-    output: End
+
+    @property
+    def input(self) -> End:
+        """Where the photo goes in. Raises ConfigError if that is not one picture."""
+        return _end(self.path, "input", self.spec.description.input, self.contract and self.contract.input)
+
+    @property
+    def output(self) -> End:
+        """Where the painting comes out. Raises ConfigError if that is not one picture."""
+        return _end(self.path, "output", self.spec.description.output, self.contract and self.contract.output)
 
 
 def read(path: Path) -> Package:
     """Read and check a package.
 
     Raises:
-        ConfigError: It is not a package, it is damaged, or it does not map one picture to one picture.
+        ConfigError: It is not a package, or it is damaged.
         MissingExtraError: coremltools is not installed.
     """
     if not path.is_dir():
@@ -133,14 +141,7 @@ def read(path: Path) -> Package:
         raise ConfigError(f"{path} holds {kind}, not an ML Program; convert the network with convert_to='mlprogram'")
     text = spec.description.metadata.userDefined.get(METADATA_KEY)
     contract = parse_contract(text, path) if text else None
-    return Package(
-        path=path,
-        spec=spec,
-        weights=model.parent / "weights",
-        contract=contract,
-        input=_end(path, "input", spec.description.input, contract.input if contract else None),
-        output=_end(path, "output", spec.description.output, contract.output if contract else None),
-    )
+    return Package(path=path, spec=spec, weights=model.parent / "weights", contract=contract)
 
 
 def write(path: Path, spec: Any, weights: Path) -> None:
@@ -154,39 +155,44 @@ def write(path: Path, spec: Any, weights: Path) -> None:
         spec: `coremltools.proto.Model_pb2.Model`.
         weights: A folder of weight files.
     """
-    shutil.copytree(weights, path / "Data" / _WEIGHTS)
+    (path / "Data" / _WEIGHTS).mkdir(parents=True)
+    for blob in weights.iterdir():
+        shutil.copyfile(blob, path / "Data" / _WEIGHTS / blob.name)
     (path / "Data" / _MODEL).write_bytes(spec.SerializeToString(deterministic=True))
     items = {_MODEL: "CoreML Model Specification", _WEIGHTS: "CoreML Model Weights"}
     ids = {item: str(uuid.uuid5(uuid.NAMESPACE_URL, item)) for item in items}
     manifest = {
         "fileFormatVersion": "1.0.0",
         "itemInfoEntries": {
-            ids[item]: {"author": _AUTHOR, "description": text, "name": Path(item).name, "path": item}
-            for item, text in items.items()
+            ids[item]: {"author": _AUTHOR, "description": about, "name": Path(item).name, "path": item}
+            for item, about in items.items()
         },
         "rootModelIdentifier": ids[_MODEL],
     }
-    (path / "Manifest.json").write_text(json.dumps(manifest, indent=4) + "\n", encoding="utf-8")
+    text = json.dumps(manifest, indent=4, sort_keys=True)  # as Apple's library writes it when it opens a package
+    (path / "Manifest.json").write_text(text + "\n", encoding="utf-8")
 
 
 def _end(path: Path, role: str, features: Any, spec: TensorSpec | None) -> End:
     """The one input or output among a model's features; `spec` is the contract's, where there is one."""
     if len(features) != 1:
         raise ConfigError(f"{path} has {len(features)} {role}s; only one picture in and one out can be run")
-    feature = features[0]
+    (feature,) = features
     kind = feature.type.WhichOneof("Type")
     if kind == "imageType":
         image = feature.type.imageType
         colours = image.ColorSpace.Name(image.colorSpace)
-        if colours not in _IMAGE_ENDS:
+        if colours not in _CHANNELS:
             raise ConfigError(f"the {role} of {path} is an image in {colours}; only RGB and BGR can be run")
-        free = image.WhichOneof("SizeFlexibility")
-        size = None if free else (image.height, image.width)
+        size = None if image.WhichOneof("SizeFlexibility") else (image.height, image.width)
         return End(feature.name, "image", colours, "NCHW", (0, 255), size)
     if kind != "multiArrayType":
         raise ConfigError(f"the {role} of {path} is of {kind}; only images and arrays can be run")
-    shape = tuple(feature.type.multiArrayType.shape)
-    layout = spec.layout if spec else "NHWC" if len(shape) == 4 and shape[3] == 3 != shape[1] else "NCHW"
-    free = feature.type.multiArrayType.WhichOneof("ShapeFlexibility") or len(shape) != 4
-    size = None if free else (shape[2:] if layout == "NCHW" else shape[1:3])
+    array = feature.type.multiArrayType
+    shape = tuple(array.shape) or ((1, 3, 0, 0) if role == "output" else ())  # an output need not state its shape
+    if len(shape) != 4 or 3 not in (shape[1], shape[3]):
+        raise ConfigError(f"the {role} of {path} is an array of shape {shape}; (1, 3, H, W) or (1, H, W, 3) can be run")
+    layout = spec.layout if spec else "NCHW" if shape[1] == 3 else "NHWC"
+    sides = shape[2:] if layout == "NCHW" else shape[1:3]
+    size = None if array.WhichOneof("ShapeFlexibility") or not array.shape else sides
     return End(feature.name, "tensor", "RGB", layout, spec.range if spec else (0, 1), size)

@@ -30,9 +30,9 @@ SMALLEST, LARGEST = 64, 4096
 """Sides that can be exported, in pixels."""
 DYNAMIC_SIZES = ((256, 256), (320, 448))
 """Sizes at which a file of free size is verified."""
-EIGHT_BIT_PSNR_DB = 50.0
-"""A picture rounded to 8 bits is 58.9 dB from itself; after the photo, the output and the expected picture have each
-been rounded, this much is left."""
+GOLDEN_PSNR_DB = 40.0
+"""What an app is held to on the golden pair. Its GPU or NPU computes in fp16, which leaves about 50 dB of a trained
+network, and three pictures have been rounded to 8 bits; a wrong channel order, range or resize leaves less than 25."""
 
 
 @dataclass(frozen=True)
@@ -247,5 +247,5 @@ def _write_golden(folder: Path, model: str, reference: tuple[images.Image, image
         input_sha256=sha256(folder / names["input"]),
         expected=names["expected"],
         expected_sha256=sha256(folder / names["expected"]),
-        min_psnr_db=min(gate, EIGHT_BIT_PSNR_DB),
+        min_psnr_db=min(gate, GOLDEN_PSNR_DB),
     )

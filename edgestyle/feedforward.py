@@ -30,7 +30,7 @@ class FeedForwardConfig:
     """Channels at 1/4 of the picture's size."""
     trunk_width: int = 64
     """Channels at 1/8 of the picture's size, where most of the work is done."""
-    trunk_blocks: int = 8
+    trunk_blocks: int = 7
     """Inverted residuals at 1/8."""
     blocks: int = 1
     """Inverted residuals at 1/4, after the trunk."""

@@ -7,7 +7,7 @@ distance at relu1_1, relu2_1, relu3_1 and relu3_4, at full and at half size, bot
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,13 +34,17 @@ class Score:
         return self.content + self.style
 
 
-def scores(painter: Painter, photos: list[Path], loss: PerceptualLoss) -> Iterator[Score]:
-    """The score of what `painter` makes of each photo, cropped to a square and scaled to 512x512 by Lanczos."""
+def square(path: Path) -> images.Image:
+    """A photo as it is scored: cropped to a square and scaled to 512x512 by Lanczos."""
+    return images.centre_crop(images.read(path), (SIZE, SIZE))
+
+
+def scores(painter: Painter, photos: Iterable[Path], loss: PerceptualLoss) -> Iterator[Score]:
+    """The score of what `painter` makes of each photo."""
     for path in photos:
-        photo = images.centre_crop(images.read(path), (SIZE, SIZE))
-        picture = painter.paint(photo)
+        photo = square(path)
         with torch.inference_mode():
-            losses = loss(torch.from_numpy(picture).clamp(0, 1), torch.from_numpy(photo))
+            losses = loss(torch.from_numpy(painter.paint(photo)).clamp(0, 1), torch.from_numpy(photo))
         yield Score(losses.content.item(), losses.style.item())
 
 

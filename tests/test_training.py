@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -253,7 +254,8 @@ def test_train_by_the_command_line(
     assert "going on from step 1" in captured.err
     assert main(["stylize", str(photo), "--model", str(out), "-o", str(tmp_path / "out.png")]) == 0
     assert images.read(tmp_path / "out.png").shape == images.read(photo).shape
-    assert (
-        main(["score", str(out), "--painting", str(painting), "--photos", str(photo), "--vgg", str(vgg_weights)]) == 0
-    )
+    arguments = ["--painting", painting, "--photos", photo, "--vgg", vgg_weights, "--sheet", tmp_path / "sheet.png"]
+    assert main(["score", str(out), *map(str, arguments), "--record"]) == 0
     assert "content" in capsys.readouterr().out
+    assert images.read(tmp_path / "sheet.png").shape == (1, 3, 256, 2 * 256 + 4)
+    assert json.loads((out / "measured.json").read_text()).keys() == {"content", "style", "photos"}

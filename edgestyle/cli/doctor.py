@@ -39,7 +39,6 @@ def add(subparsers: Any) -> None:
         help="what works on this machine, and the command that adds what does not",
         description="Say what works on this machine, by trying it, and the command that adds what does not.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--quick", action="store_true", help="look for the packages only, try nothing")
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout and nothing else")

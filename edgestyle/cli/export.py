@@ -32,7 +32,6 @@ def add(subparsers: Any) -> None:
         help="a trained network to verified ONNX, Core ML and TFLite files",
         description="Write a trained network as a file for a phone, and verify the file that was written.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--model", required=True, metavar="NAME|FOLDER", help="a zoo name, or a checkpoint folder")
     parser.add_argument("--target", required=True, metavar="TARGET", help="onnx, coreml, tflite, or all")

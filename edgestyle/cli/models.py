@@ -31,7 +31,6 @@ def add(subparsers: Any) -> None:
         help="the networks that come with edgestyle",
         description="List the networks that come with edgestyle: paintings, sizes and measured numbers.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout and nothing else")
     parser.set_defaults(run=run)

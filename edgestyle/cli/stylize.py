@@ -57,7 +57,6 @@ def add(subparsers: Any) -> None:
         help="paint photos, with a trained network or an exported file",
         description="Paint photos with a trained network or an exported file.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("photos", nargs="+", metavar="PHOTO", help="files, folders (searched at any depth) or globs")
     parser.add_argument(

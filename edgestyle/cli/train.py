@@ -34,7 +34,6 @@ def add(subparsers: Any) -> None:
         help="a painting and a folder of photos to a network of your own",
         description="Train a feed-forward network to paint photos in the style of one painting.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--style", type=Path, required=True, metavar="FILE", help="the painting")
     parser.add_argument(
