@@ -105,12 +105,14 @@ class Package:
     @property
     def input(self) -> End:
         """Where the photo goes in. Raises ConfigError if that is not one picture."""
-        return _end(self.path, "input", self.spec.description.input, self.contract and self.contract.input)
+        spec = self.contract.input if self.contract else None
+        return _end(self.path, "input", self.spec.description.input, spec)
 
     @property
     def output(self) -> End:
         """Where the painting comes out. Raises ConfigError if that is not one picture."""
-        return _end(self.path, "output", self.spec.description.output, self.contract and self.contract.output)
+        spec = self.contract.output if self.contract else None
+        return _end(self.path, "output", self.spec.description.output, spec)
 
 
 def read(path: Path) -> Package:

@@ -90,7 +90,7 @@ def _describe(spec: Any, contract: Contract) -> None:
     about.metadata.license = contract.licence
     about.metadata.versionString = version("edgestyle")
     about.metadata.userDefined[METADATA_KEY] = contract.model_dump_json()
-    del about.metadata.userDefined["com.github.apple.coremltools.conversion_date"]  # the same network, the same bytes
+    about.metadata.userDefined.pop("com.github.apple.coremltools.conversion_date", None)  # same network, same bytes
     height, width = contract.input.shape[1:3]
     about.input[0].shortDescription = f"Photo, {width}x{height} pixels, sRGB."
     about.output[0].shortDescription = f"Its painting, {width}x{height} pixels, sRGB."

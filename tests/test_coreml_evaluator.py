@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +26,14 @@ ct = coreml_package.import_coremltools()
 from coremltools.converters.mil import Builder as mb  # noqa: E402, N813
 from coremltools.converters.mil import mil  # noqa: E402
 from coremltools.converters.mil.mil import types  # noqa: E402
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_old_garbage() -> Iterator[None]:
+    """coremltools collects garbage at each conversion; going through all of torch's modules takes most of the time."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def save(path: Path, shape: tuple[int, ...], make: Callable[[Any], Any], dtype: Any = types.fp32, **ends: Any) -> None:
