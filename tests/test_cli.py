@@ -7,6 +7,7 @@ import errno
 import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -189,6 +190,31 @@ def test_debug_shows_the_traceback(
     assert err.endswith(
         "ZeroDivisionError: integer division or modulo by zero; this is a bug in edgestyle, the traceback is above\n"
     )
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("swallowed", [False, True])
+def test_a_signal_interrupts_even_where_a_library_swallows_it(
+    models_does: Callable[[Callable[[], int]], None],
+    capsys: pytest.CaptureFixture[str],
+    number: signal.Signals,
+    code: int,
+    swallowed: bool,
+) -> None:
+    def work() -> int:
+        try:
+            signal.raise_signal(number)
+        except KeyboardInterrupt:
+            if swallowed:
+                raise ImportError("half a module") from None
+            raise
+        return 0
+
+    before = signal.getsignal(number)
+    models_does(work)
+    assert main(["models"]) == code
+    assert capsys.readouterr() == ("", "edgestyle: interrupted; nothing half-written is left\n")
+    assert signal.getsignal(number) is before
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")

@@ -5,17 +5,18 @@
 0    done
 1    a check failed, something is missing on this machine, or an error on the way
 2    the request is wrong: an argument, a file or a name
-130  interrupted
+130  interrupted (Ctrl-C); 143 on SIGTERM
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 from argparse import Action, ArgumentParser, RawDescriptionHelpFormatter
-from collections.abc import Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -63,21 +64,47 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    try:
-        code = _run(argv)
-        sys.stdout.flush()  # here, where a full disk or a closed pipe can still be told
-        return code
-    except BrokenPipeError:  # nobody reads any more, as in `| head`
-        _drop_stdout()
-        return 1
-    except (Exception, KeyboardInterrupt) as error:
-        if os.environ.get(DEBUG):
-            import traceback
+    with _interruptible() as signals:
+        try:
+            code = _run(argv)
+            sys.stdout.flush()  # here, where a full disk or a closed pipe can still be told
+            return code
+        except BrokenPipeError:  # nobody reads any more, as in `| head`
+            _drop_stdout()
+            return 1
+        except (Exception, KeyboardInterrupt) as error:
+            line, code = _explain(KeyboardInterrupt(*signals) if signals else error)
+            if os.environ.get(DEBUG):
+                import traceback
 
-            traceback.print_exception(error)
-        line, code = _explain(error)
-        print("edgestyle:", " ".join(line.split()), file=sys.stderr)  # noqa: T201
-        return code
+                traceback.print_exception(error)
+            print("edgestyle:", " ".join(line.split()), file=sys.stderr)  # noqa: T201
+            return code
+
+
+@contextmanager
+def _interruptible() -> Iterator[list[int]]:
+    """Within, Ctrl-C and SIGTERM raise KeyboardInterrupt, and are remembered in the list that this yields.
+
+    Remembered, because some libraries swallow it while they are being imported, and then fail in a way of their own.
+    """
+    signals: list[int] = []
+
+    def interrupt(number: int, _frame: object) -> None:
+        signals.append(number)
+        raise KeyboardInterrupt
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    caught = [number for number, handler in before.items() if handler not in (signal.SIG_IGN, None)]
+    with suppress(ValueError):  # not in the main thread
+        for number in caught:
+            signal.signal(number, interrupt)
+    try:
+        yield signals
+    finally:
+        with suppress(ValueError):
+            for number in caught:
+                signal.signal(number, before[number])
 
 
 def _run(argv: Sequence[str] | None) -> int:
@@ -114,7 +141,8 @@ def _explain(error: BaseException) -> tuple[str, int]:
     if isinstance(error, EdgestyleError):
         return f"error: {error}", error.exit_code
     if isinstance(error, KeyboardInterrupt):
-        return "interrupted; nothing half-written is left", 130
+        number = error.args[-1] if error.args else signal.SIGINT
+        return "interrupted; nothing half-written is left", 128 + number
     if isinstance(error, MemoryError):
         return "error: not enough memory; choose a smaller size or picture", 1
     if os.strerror(errno.ENOSPC) in str(error):  # libraries wrap it in errors of their own
