@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 EPILOG = """\
 examples:
   edgestyle train --style painting.jpg --photos photos/ --out runs/mine
-  edgestyle train --style painting.jpg --photos photos/ --out runs/bold --style-weight 6 --style-size 384
+  edgestyle train --style painting.jpg --photos photos/ --out runs/bold --style-weight 3 --style-size 384
   edgestyle stylize photo.jpg --model runs/mine
 
 The same command again goes on where it stopped; Ctrl-C saves first. The checkpoint in --out can be used at any time.
@@ -49,7 +49,7 @@ def add(subparsers: Any) -> None:
     group.add_argument("--steps", type=int, default=12_000, help="batches to learn from; default 12000")
     group.add_argument("--batch", type=int, default=2, help="photos in a batch; default 2")
     group.add_argument("--crop", type=int, default=256, help="side of the training crops in pixels; default 256")
-    group.add_argument("--style-weight", type=float, default=3.0, help="style against content; default 3")
+    group.add_argument("--style-weight", type=float, default=1.0, help="style against content; default 1")
     group.add_argument(
         "--style-size", type=int, default=512, help="short side of the painting: stroke size; default 512"
     )
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     """Train, or go on training."""
     from edgestyle import checkpoint
     from edgestyle.files import make_folder
-    from edgestyle.training.loop import STATE, Run, TrainConfig, train
+    from edgestyle.training.loop import MARGIN, STATE, Run, TrainConfig, train
     from edgestyle.training.losses import PerceptualLoss
     from edgestyle.training.perceptual import VGG19, find_vgg_weights
     from edgestyle.training.photos import Photos, load_painting
@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
         current.save(args.out)
         checkpoint.write(args.out, _describe(args, current, photos), current.result())
 
-    loss = PerceptualLoss(VGG19(weights), painting)
+    loss = PerceptualLoss(VGG19(weights), painting, MARGIN)
     with output.steps("training", config.steps) as update:
         try:
             train(

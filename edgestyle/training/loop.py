@@ -24,6 +24,8 @@ from edgestyle.training.losses import Losses, PerceptualLoss
 from edgestyle.training.photos import Photos
 
 STATE = "state.pt"
+MARGIN = 16
+"""Pixels along the border of training crops in which style is not measured."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,9 @@ class TrainConfig:
     """Side of a crop in pixels; a multiple of 8."""
     scales: tuple[int, int] = (256, 576)
     """Short side of the photos that crops are cut from, drawn evenly between the two."""
-    style_weight: float = 3.0
+    style_weight: float = 1.0
     """How much style counts against content (beta / alpha of Gatys et al.)."""
-    variation_weight: float = 0.5
+    variation_weight: float = 5.0
     """How much total variation counts: smooths single pixels."""
     learning_rate: float = 2e-3
     """Adam's, after a warm-up of 100 steps; it falls to zero over the last 40 % of the steps."""
@@ -184,14 +186,14 @@ def train(
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed; the state after the last whole step has been saved.
     """
-    config = run.config
+    config, start = run.config, run.step
     content = style = 0.0
     with _deferred_interrupt() as interrupted:
         while run.step < config.steps:
             began = time.monotonic()
             batch = photos.crops(config.batch, config.crop, config.scales, run.generator)
             losses = run.advance(batch, loss)
-            keep = min(0.98, run.step / (run.step + 1))
+            keep = min(0.98, 1 - 1 / (run.step - start))
             content = keep * content + (1 - keep) * losses.content.mean().item()
             style = keep * style + (1 - keep) * losses.style.mean().item()
             run.seconds += time.monotonic() - began

@@ -66,26 +66,36 @@ class PerceptualLoss:
     strokes twice as long for a quarter of the price of deeper layers.
     """
 
-    def __init__(self, vgg: VGG19, painting: Tensor) -> None:
-        """Measure `painting`, (1, 3, H, W) RGB in [0, 1], at the size at which its strokes should appear."""
+    def __init__(self, vgg: VGG19, painting: Tensor, margin: int = 0) -> None:
+        """Measure a painting.
+
+        Args:
+            vgg: The perceptual network.
+            painting: (1, 3, H, W) RGB in [0, 1], of the size at which its strokes should appear.
+            margin: Pixels along the border of pictures in which style is not measured. In training, zero padding makes
+                marks there cheap, and a network would frame every picture with them to fill its Gram matrices.
+        """
         self.vgg = vgg
+        self.margin = margin
         with torch.no_grad():
-            self.targets = self._grams(painting)
+            self.targets = [gram_matrix(f) for scale in (1, 2) for f in self._style_features(painting, scale)]
 
     def __call__(self, pictures: Tensor, photos: Tensor) -> Losses:
         """Losses of `pictures` made from `photos`, both (B, 3, H, W) RGB in [0, 1]."""
         with torch.no_grad():
             photo = self.vgg(photos, (CONTENT_LAYER,))[CONTENT_LAYER]
         features = self.vgg(pictures, (*STYLE_LAYERS, CONTENT_LAYER))
-        grams = [gram_matrix(features[layer]) for layer in STYLE_LAYERS] + self._grams(F.avg_pool2d(pictures, 2), 1)
-        pairs = zip(grams, self.targets, strict=True)
-        style = torch.stack([gram_loss(gram, target) for gram, target in pairs]).sum(0)
+        measured = [features[layer] for layer in STYLE_LAYERS] + self._style_features(pictures, 2)
+        pairs = zip((self._inside(f, pictures) for f in measured), self.targets, strict=True)
+        style = torch.stack([gram_loss(gram_matrix(f), target) for f, target in pairs]).sum(0)
         return Losses(content_loss(features[CONTENT_LAYER], photo), style, total_variation(pictures))
 
-    def _grams(self, pictures: Tensor, scales: int = 2) -> list[Tensor]:
-        """Gram matrices of every style layer, at full size and then halved until `scales` are done."""
-        grams = []
-        for scale in range(scales):
-            features = self.vgg(F.avg_pool2d(pictures, 2) if scale else pictures, STYLE_LAYERS)
-            grams += [gram_matrix(features[layer]) for layer in STYLE_LAYERS]
-        return grams
+    def _style_features(self, pictures: Tensor, scale: int) -> list[Tensor]:
+        """Features of every style layer, of pictures averaged to 1 / `scale` of their size."""
+        features = self.vgg(F.avg_pool2d(pictures, scale) if scale > 1 else pictures, STYLE_LAYERS)
+        return [features[layer] for layer in STYLE_LAYERS]
+
+    def _inside(self, features: Tensor, pictures: Tensor) -> Tensor:
+        """The features without the margin of the pictures that they are of."""
+        cut = self.margin * features.shape[3] // pictures.shape[3]
+        return features[:, :, cut:-cut, cut:-cut] if cut else features
