@@ -125,7 +125,7 @@ class FeedForward(nn.Module):
 
     def paint(self, x: Tensor) -> Tensor:
         """The network after `PictureNorm`: purely local, so that a large picture can be painted in exact tiles."""
-        fine = self.act(self.stem(x))  # (B, c, H/4, W/4)
+        fine = self.stem(x)  # (B, c, H/4, W/4); linear, so that nothing of the photo is lost on the short way
         coarse = self.trunk(self.act(self.down(fine)))  # (B, t, H/8, W/8)
         y = self.finish(fine + self.up_shuffle(self.up(coarse)))  # (B, c, H/4, W/4)
         y = self.head(self.head_depthwise(y))  # (B, 48, H/4, W/4)

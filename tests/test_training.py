@@ -28,7 +28,7 @@ from edgestyle.training.perceptual import VGG19, find_vgg_weights
 from edgestyle.training.photos import Photos, load_painting
 
 SMALL = FeedForwardConfig(width=8, trunk_width=8, trunk_blocks=1)
-CONFIG = TrainConfig(network=SMALL, steps=4, batch=1, crop=64, scales=(64, 80))
+CONFIG = TrainConfig(network=SMALL, steps=4, batch=1, crop=64, scales=(64, 80), identity_steps=60)
 
 
 @pytest.fixture(scope="session")
@@ -175,6 +175,21 @@ def test_first_weights_give_unit_variance() -> None:
     for out in seen.values():
         torch.testing.assert_close(out.std((0, 2, 3)), torch.ones(out.shape[1]), atol=1e-3, rtol=0)
         torch.testing.assert_close(out.mean((0, 2, 3)), torch.zeros(out.shape[1]), atol=1e-3, rtol=0)
+
+
+def test_training_begins_at_the_photo(photo_folder: Path) -> None:
+    """Repeating the photo in an even contrast is learned before the painting comes in."""
+    photos = Photos.load(photo_folder)
+    crops = photos.crops(4, 64, (64, 80), torch.Generator().manual_seed(1))
+
+    def error(run: Run) -> float:
+        net = run.result()
+        return (net(crops) - (0.5 + net.norm(crops) / 4).clamp(0, 1)).abs().mean().item()
+
+    begun = Run(CONFIG)
+    before = error(begun)
+    begun.initialise(photos)
+    assert error(begun) < 0.75 * before
 
 
 def _train(run: Run, photos: Photos, loss: PerceptualLoss, folder: Path) -> list[Progress]:

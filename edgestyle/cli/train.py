@@ -48,7 +48,7 @@ def add(subparsers: Any) -> None:
     group = parser.add_argument_group("settings", "the defaults do for most paintings")
     group.add_argument("--steps", type=int, default=12_000, help="batches to learn from; default 12000")
     group.add_argument("--batch", type=int, default=2, help="photos in a batch; default 2")
-    group.add_argument("--crop", type=int, default=256, help="side of the training crops in pixels; default 256")
+    group.add_argument("--crop", type=int, default=288, help="side of the training crops in pixels; default 288")
     group.add_argument("--style-weight", type=float, default=1.0, help="style against content; default 1")
     group.add_argument(
         "--style-size", type=int, default=512, help="short side of the painting: stroke size; default 512"
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     """Train, or go on training."""
     from edgestyle import checkpoint
     from edgestyle.files import make_folder
-    from edgestyle.training.loop import MARGIN, STATE, Run, TrainConfig, train
+    from edgestyle.training.loop import STATE, Run, TrainConfig, train
     from edgestyle.training.losses import PerceptualLoss
     from edgestyle.training.perceptual import VGG19, find_vgg_weights
     from edgestyle.training.photos import Photos, load_painting
@@ -86,13 +86,13 @@ def run(args: argparse.Namespace) -> int:
         output.note(f"going on from step {current.step}")
     else:
         current = Run(config)
-        current.initialise(photos.crops(16, config.crop, config.scales, current.generator))
+        current.initialise(photos)
 
     def save() -> None:
         current.save(args.out)
         checkpoint.write(args.out, _describe(args, current, photos), current.result())
 
-    loss = PerceptualLoss(VGG19(weights), painting, MARGIN)
+    loss = PerceptualLoss(VGG19(weights), painting, config.margin)
     with output.steps("training", config.steps) as update:
         try:
             train(

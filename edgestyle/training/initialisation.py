@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
+
+from edgestyle.feedforward import FeedForward
 
 
 @torch.no_grad()
@@ -22,6 +26,28 @@ def unit_variance(net: nn.Module, photos: Tensor) -> None:
         handle = conv.register_forward_hook(_rescale)
         net(photos)
         handle.remove()
+
+
+def learn_identity(net: FeedForward, batches: Iterable[Tensor], learning_rate: float) -> None:
+    """Train `net`, in place, to give back the photo in an even contrast, one step of Adam a batch.
+
+    The aim is `0.5 + norm(photo) / 4` by mean absolute error: `PictureNorm` has taken brightness and contrast away.
+
+    Perceptual training then begins where Gatys et al. 2016 begin, at the photo, and keeps what is in it. From random
+    weights it finds a texture first, the same everywhere, and is slow to let the photo in again.
+
+    Args:
+        net: The network.
+        batches: Photos (B, 3, H, W) in [0, 1].
+        learning_rate: Adam's.
+    """
+    optimizer = torch.optim.Adam(net.parameters(), lr=learning_rate, betas=(0.9, 0.99))
+    for photos in batches:
+        aim = (0.5 + net.norm(photos) / 4).clamp(0, 1)
+        loss = (net(photos) - aim).abs().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
 
 
 def _rescale(conv: nn.Conv2d, _: tuple[Tensor], out: Tensor) -> Tensor:

@@ -19,13 +19,11 @@ from torch import Tensor
 from edgestyle.errors import CheckError, ConfigError
 from edgestyle.feedforward import FeedForward, FeedForwardConfig, deploy
 from edgestyle.files import staged
-from edgestyle.training.initialisation import unit_variance
+from edgestyle.training.initialisation import learn_identity, unit_variance
 from edgestyle.training.losses import Losses, PerceptualLoss
 from edgestyle.training.photos import Photos
 
 STATE = "state.pt"
-MARGIN = 16
-"""Pixels along the border of training crops in which style is not measured."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class TrainConfig:
     """Batches to learn from."""
     batch: int = 2
     """Crops in a batch."""
-    crop: int = 256
+    crop: int = 288
     """Side of a crop in pixels; a multiple of 8."""
     scales: tuple[int, int] = (256, 576)
     """Short side of the photos that crops are cut from, drawn evenly between the two."""
@@ -47,6 +45,8 @@ class TrainConfig:
     """How much total variation counts: smooths single pixels."""
     learning_rate: float = 2e-3
     """Adam's, after a warm-up of 100 steps; it falls to zero over the last 40 % of the steps."""
+    identity_steps: int = 400
+    """Steps of learning to repeat the photo, before the painting comes in."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -57,6 +57,11 @@ class TrainConfig:
             raise ConfigError(f"crop is {self.crop}; it must be a multiple of {FeedForward.stride}, at least 64")
         if not 0 < self.scales[0] <= self.scales[1]:
             raise ConfigError(f"scales are {self.scales}; they must be two sizes in pixels, the smaller first")
+
+    @property
+    def margin(self) -> int:
+        """Pixels along the border of a crop in which style is not measured; see `PerceptualLoss`."""
+        return self.crop // 6
 
     def rate(self, step: int) -> float:
         """Learning rate at `step`. Constant until 60 %, so that a run can be lengthened while it is there."""
@@ -90,9 +95,13 @@ class Run:
         self.average = copy.deepcopy(self.net).requires_grad_(False)
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=config.learning_rate, betas=(0.9, 0.99))
 
-    def initialise(self, photos: Tensor) -> None:
-        """Fit the random first weights to photos, (B, 3, H, W) in [0, 1]."""
-        unit_variance(self.net, photos)
+    def initialise(self, photos: Photos) -> None:
+        """First weights: every channel of unit variance, then a few hundred steps of learning to repeat the photo."""
+        config = self.config
+        unit_variance(self.net, photos.crops(16, config.crop, config.scales, self.generator))
+        small = config.crop // 2 // FeedForward.stride * FeedForward.stride
+        crops = (photos.crops(8, small, config.scales, self.generator) for _ in range(config.identity_steps))
+        learn_identity(self.net, crops, config.learning_rate)
         self.average.load_state_dict(self.net.state_dict())
 
     def advance(self, photos: Tensor, loss: PerceptualLoss) -> Losses:
