@@ -28,7 +28,7 @@ from edgestyle.training.perceptual import VGG19, find_vgg_weights
 from edgestyle.training.photos import Photos, load_painting
 
 SMALL = FeedForwardConfig(width=8, trunk_width=8, trunk_blocks=1)
-CONFIG = TrainConfig(network=SMALL, steps=4, batch=1, crop=64, scales=(64, 80), identity_steps=60)
+CONFIG = TrainConfig(network=SMALL, steps=4, batch=1, crop=64, scales=(64, 80), identity_steps=60, context=8)
 
 
 @pytest.fixture(scope="session")
@@ -209,7 +209,7 @@ def test_a_resumed_run_is_the_same_run(photo_folder: Path, loss: PerceptualLoss,
     # Two steps in a run of four (its rate is constant until 60 %), saved, and the other two in another process's stead.
     first = Run(CONFIG)
     for _ in range(2):
-        first.advance(photos.crops(CONFIG.batch, CONFIG.crop, CONFIG.scales, first.generator), loss)
+        first.advance(photos.crops(CONFIG.batch, CONFIG.side, CONFIG.scales, first.generator), loss)
     first.save(tmp_path / "halves")
     second = Run.resume(tmp_path / "halves", CONFIG)
     _train(second, photos, loss, tmp_path / "halves")
@@ -234,7 +234,7 @@ def test_ctrl_c_finishes_the_step_and_saves(photo_folder: Path, loss: Perceptual
 def test_a_run_of_another_configuration_is_refused(tmp_path: Path) -> None:
     Run(CONFIG).save(tmp_path)
     assert Run.resume(tmp_path, replace(CONFIG, steps=8)).config.steps == 8
-    with pytest.raises(ConfigError, match=r"style_weight 1\.0, not 9"):
+    with pytest.raises(ConfigError, match=r"style_weight 1\.5, not 9"):
         Run.resume(tmp_path, replace(CONFIG, style_weight=9))
     (tmp_path / STATE).write_bytes(b"torn")
     with pytest.raises(ConfigError, match="cannot be resumed"):
@@ -245,12 +245,12 @@ def test_divergence_is_noticed(photo_folder: Path, loss: PerceptualLoss) -> None
     run = Run(CONFIG)
     with torch.no_grad():
         run.net.head.bias.fill_(float("nan"))
-    crops = Photos.load(photo_folder).crops(1, 64, (64, 64), run.generator)
+    crops = Photos.load(photo_folder).crops(1, CONFIG.side, (64, 64), run.generator)
     with pytest.raises(CheckError, match="learning-rate"):
         run.advance(crops, loss)
 
 
-@pytest.mark.parametrize("wrong", [{"crop": 60}, {"crop": 32}, {"steps": 0}, {"scales": (300, 200)}])
+@pytest.mark.parametrize("wrong", [{"crop": 60}, {"crop": 32}, {"context": 4}, {"steps": 0}, {"scales": (300, 200)}])
 def test_impossible_settings_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         replace(CONFIG, **wrong)

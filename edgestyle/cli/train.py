@@ -48,8 +48,8 @@ def add(subparsers: Any) -> None:
     group = parser.add_argument_group("settings", "the defaults do for most paintings")
     group.add_argument("--steps", type=int, default=12_000, help="batches to learn from; default 12000")
     group.add_argument("--batch", type=int, default=2, help="photos in a batch; default 2")
-    group.add_argument("--crop", type=int, default=288, help="side of the training crops in pixels; default 288")
-    group.add_argument("--style-weight", type=float, default=1.0, help="style against content; default 1")
+    group.add_argument("--crop", type=int, default=256, help="side of the training crops in pixels; default 256")
+    group.add_argument("--style-weight", type=float, default=1.5, help="style against content; default 1.5")
     group.add_argument(
         "--style-size", type=int, default=512, help="short side of the painting: stroke size; default 512"
     )
@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
         current.save(args.out)
         checkpoint.write(args.out, _describe(args, current, photos), current.result())
 
-    loss = PerceptualLoss(VGG19(weights), painting, config.margin)
+    loss = PerceptualLoss(VGG19(weights), painting)
     with output.steps("training", config.steps) as update:
         try:
             train(

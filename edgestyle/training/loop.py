@@ -35,11 +35,14 @@ class TrainConfig:
     """Batches to learn from."""
     batch: int = 2
     """Crops in a batch."""
-    crop: int = 288
-    """Side of a crop in pixels; a multiple of 8."""
-    scales: tuple[int, int] = (256, 576)
+    crop: int = 256
+    """Side in pixels of what the losses see of a crop; a multiple of 8."""
+    context: int = 48
+    """Pixels around it that only the network sees; a multiple of 8. Zero padding tells a network where the border is,
+    and it would soon frame every picture with whatever serves the Gram matrices best."""
+    scales: tuple[int, int] = (352, 576)
     """Short side of the photos that crops are cut from, drawn evenly between the two."""
-    style_weight: float = 1.0
+    style_weight: float = 1.5
     """How much style counts against content (beta / alpha of Gatys et al.)."""
     variation_weight: float = 5.0
     """How much total variation counts: smooths single pixels."""
@@ -55,13 +58,15 @@ class TrainConfig:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if self.crop % FeedForward.stride or self.crop < 64:
             raise ConfigError(f"crop is {self.crop}; it must be a multiple of {FeedForward.stride}, at least 64")
+        if self.context % FeedForward.stride or self.context < 0:
+            raise ConfigError(f"context is {self.context}; it must be a multiple of {FeedForward.stride}")
         if not 0 < self.scales[0] <= self.scales[1]:
             raise ConfigError(f"scales are {self.scales}; they must be two sizes in pixels, the smaller first")
 
     @property
-    def margin(self) -> int:
-        """Pixels along the border of a crop in which style is not measured; see `PerceptualLoss`."""
-        return self.crop // 6
+    def side(self) -> int:
+        """Side of a crop with its context, in pixels."""
+        return self.crop + 2 * self.context
 
     def rate(self, step: int) -> float:
         """Learning rate at `step`. Constant until 60 %, so that a run can be lengthened while it is there."""
@@ -105,7 +110,7 @@ class Run:
         self.average.load_state_dict(self.net.state_dict())
 
     def advance(self, photos: Tensor, loss: PerceptualLoss) -> Losses:
-        """One step of Adam on a batch of photos, (B, 3, H, W) in [0, 1].
+        """One step of Adam on a batch of photos, (B, 3, side, side) in [0, 1], where side is `config.side`.
 
         Raises:
             CheckError: The loss is NaN or infinite.
@@ -113,8 +118,9 @@ class Run:
         config = self.config
         for group in self.optimizer.param_groups:
             group["lr"] = config.rate(self.step)
+        inside = (..., *(slice(config.context, config.context + config.crop),) * 2)
         with torch.autocast(photos.device.type, torch.bfloat16):
-            losses = loss(self.net(photos).float(), photos)
+            losses = loss(self.net(photos).float()[inside], photos[inside])
         total = (
             losses.content + config.style_weight * losses.style + config.variation_weight * losses.variation
         ).mean()
@@ -200,7 +206,7 @@ def train(
     with _deferred_interrupt() as interrupted:
         while run.step < config.steps:
             began = time.monotonic()
-            batch = photos.crops(config.batch, config.crop, config.scales, run.generator)
+            batch = photos.crops(config.batch, config.side, config.scales, run.generator)
             losses = run.advance(batch, loss)
             keep = min(0.98, 1 - 1 / (run.step - start))
             content = keep * content + (1 - keep) * losses.content.mean().item()

@@ -66,17 +66,9 @@ class PerceptualLoss:
     strokes twice as long for a quarter of the price of deeper layers.
     """
 
-    def __init__(self, vgg: VGG19, painting: Tensor, margin: int = 0) -> None:
-        """Measure a painting.
-
-        Args:
-            vgg: The perceptual network.
-            painting: (1, 3, H, W) RGB in [0, 1], of the size at which its strokes should appear.
-            margin: Pixels along the border of pictures in which style is not measured. In training, zero padding makes
-                marks there cheap, and a network would frame every picture with them to fill its Gram matrices.
-        """
+    def __init__(self, vgg: VGG19, painting: Tensor) -> None:
+        """Measure `painting`, (1, 3, H, W) RGB in [0, 1], at the size at which its strokes should appear."""
         self.vgg = vgg
-        self.margin = margin
         with torch.no_grad():
             self.targets = [gram_matrix(f) for scale in (1, 2) for f in self._style_features(painting, scale)]
 
@@ -86,7 +78,7 @@ class PerceptualLoss:
             photo = self.vgg(photos, (CONTENT_LAYER,))[CONTENT_LAYER]
         features = self.vgg(pictures, (*STYLE_LAYERS, CONTENT_LAYER))
         measured = [features[layer] for layer in STYLE_LAYERS] + self._style_features(pictures, 2)
-        pairs = zip((self._inside(f, pictures) for f in measured), self.targets, strict=True)
+        pairs = zip(measured, self.targets, strict=True)
         style = torch.stack([gram_loss(gram_matrix(f), target) for f, target in pairs]).sum(0)
         return Losses(content_loss(features[CONTENT_LAYER], photo), style, total_variation(pictures))
 
@@ -94,8 +86,3 @@ class PerceptualLoss:
         """Features of every style layer, of pictures averaged to 1 / `scale` of their size."""
         features = self.vgg(F.avg_pool2d(pictures, scale) if scale > 1 else pictures, STYLE_LAYERS)
         return [features[layer] for layer in STYLE_LAYERS]
-
-    def _inside(self, features: Tensor, pictures: Tensor) -> Tensor:
-        """The features without the margin of the pictures that they are of."""
-        cut = self.margin * features.shape[3] // pictures.shape[3]
-        return features[:, :, cut:-cut, cut:-cut] if cut else features
