@@ -15,12 +15,13 @@ import os
 import signal
 import sys
 from argparse import Action, ArgumentParser, RawDescriptionHelpFormatter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Sequence
+from contextlib import nullcontext, suppress
 from importlib import import_module
 from typing import Any, NoReturn
 
 from edgestyle import __version__
+from edgestyle.cli import interrupts
 from edgestyle.cli.output import reserve_stdout
 from edgestyle.errors import EdgestyleError, UnknownNameError, UsageError
 
@@ -64,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    with _interruptible() as signals:
+    with interrupts.interruptible():
         try:
             code = _run(argv)
             sys.stdout.flush()  # here, where a full disk or a closed pipe can still be told
@@ -73,38 +74,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             _drop_stdout()
             return 1
         except (Exception, KeyboardInterrupt) as error:
-            line, code = _explain(KeyboardInterrupt(*signals) if signals else error)
+            line, code = _explain(interrupts.received() or error)
             if os.environ.get(DEBUG):
                 import traceback
 
                 traceback.print_exception(error)
             print("edgestyle:", " ".join(line.split()), file=sys.stderr)  # noqa: T201
             return code
-
-
-@contextmanager
-def _interruptible() -> Iterator[list[int]]:
-    """Within, Ctrl-C and SIGTERM raise KeyboardInterrupt, and are remembered in the list that this yields.
-
-    Remembered, because some libraries swallow it while they are being imported, and then fail in a way of their own.
-    """
-    signals: list[int] = []
-
-    def interrupt(number: int, _frame: object) -> None:
-        signals.append(number)
-        raise KeyboardInterrupt
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    caught = [number for number, handler in before.items() if handler not in (signal.SIG_IGN, None)]
-    with suppress(ValueError):  # not in the main thread
-        for number in caught:
-            signal.signal(number, interrupt)
-    try:
-        yield signals
-    finally:
-        with suppress(ValueError):
-            for number in caught:
-                signal.signal(number, before[number])
 
 
 def _run(argv: Sequence[str] | None) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from edgestyle.cli import output
+from edgestyle.cli import interrupts, output
 
 if TYPE_CHECKING:
     from edgestyle.runner import Availability
@@ -75,6 +75,7 @@ def _probe(group: str, name: str) -> Finding:
     try:
         found: Availability = registry.load(group, name).probe()
     except Exception as error:  # somebody's plug-in may fail in any way, and the others are still to be told about
+        interrupts.check()
         return Finding(name, "broken", f"{type(error).__name__}: {error}")
     return _finding(name, found)
 

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from edgestyle.cli import output
+from edgestyle.cli import interrupts, output
 from edgestyle.errors import ImageError, MissingExtraError, UsageError
 
 if TYPE_CHECKING:
@@ -118,6 +118,7 @@ def _paint_all(painter: Painter, jobs: list[Job], longest: int | None) -> tuple[
             try:
                 painted.append(_paint(painter, job, longest))
             except (ImageError, MissingExtraError) as error:
+                interrupts.check()
                 if len(jobs) == 1:
                     raise
                 failed.append({"input": str(job.photo), "error": str(error)})
