@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from edgestyle import exporting, images, registry
 from edgestyle.checkpoint import Checkpoint
 from edgestyle.cli import main
 from edgestyle.drift import measure
-from edgestyle.errors import CheckError, UsageError
+from edgestyle.errors import CheckError, ConfigError, MissingExtraError, UsageError
 from edgestyle.files import sha256
 from edgestyle.manifest import read_manifest
 from edgestyle.stylize import open_painter
@@ -119,6 +121,14 @@ def test_a_scheme_is_named_in_the_file(tiny_checkpoint: Checkpoint, tmp_path: Pa
     assert manifest.contract.scheme == "fp16"
 
 
+def test_a_file_that_is_not_the_one_of_its_manifest_is_refused(exported: Path, tmp_path: Path) -> None:
+    shutil.copyfile(exported / "tiny-64.onnx", tmp_path / "a.onnx")
+    assert open_painter(str(tmp_path / "a.onnx")).size == (64, 64)  # without a manifest: it says all itself
+    shutil.copyfile(exported / "tiny-96x64.onnx.json", tmp_path / "a.onnx.json")
+    with pytest.raises(ConfigError, match=r"a\.onnx is not the file that a\.onnx\.json beside it describes"):
+        open_painter(str(tmp_path / "a.onnx"))
+
+
 def _spoil(monkeypatch: pytest.MonkeyPatch, write: Any) -> None:
     """Have the ONNX target write something else."""
     target = registry.load(registry.TARGETS, "onnx")
@@ -178,6 +188,27 @@ def test_an_interruption_leaves_nothing(
     assert _files(tmp_path) == []
 
 
+def test_an_interruption_that_a_library_swallows_ends_the_export(
+    tiny_checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def swallowed(_: Any) -> Any:
+        def write(net: Any, contract: Any, path: Path) -> None:
+            try:
+                signal.raise_signal(signal.SIGINT)
+            except KeyboardInterrupt:
+                raise MissingExtraError("onnx", "onnx") from None
+
+        return write
+
+    _spoil(monkeypatch, swallowed)
+    assert _export(tiny_checkpoint, tmp_path, "--target", "onnx", "--size", "64", "128") == 130
+    captured = capsys.readouterr()
+    assert "not installed" not in captured.err
+    assert captured.err.count("exporting") == 1
+    assert captured.err.endswith("edgestyle: interrupted; nothing half-written is left\n")
+    assert _files(tmp_path) == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -190,6 +221,8 @@ def test_an_interruption_leaves_nothing(
         (["--target", "onnx", "--size", "513"], "the nearest are 512 and 520"),
         (["--target", "onnx", "--size", "big"], "not a size"),
         (["--target", "onnx", "--size", "64x64x64"], "not a size"),
+        (["--target", "onnx", "--size", "6_4"], "not a size"),
+        (["--target", "onnx", "--size", "٦٤"], "not a size"),
         (["--target", "tflite", "--size", "dynamic"], "fixed size"),
         (["--target", "all", "--size", "dynamic"], "fixed size"),
     ],

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgestyle.cli import output
+from edgestyle.cli import interrupts, output
 
 if TYPE_CHECKING:
     from edgestyle.exporting import Artifact
@@ -68,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
             with output.progress(f"exporting {found.name} to {wanted}"):
                 artifact = exporting.export(found, target, size, args.out, args.quantize)
         except (CheckError, MissingExtraError) as error:
+            interrupts.check()
             output.note(f"error: {error}")
             status = "failed" if isinstance(error, CheckError) else "could not run"
             rows.append(_failure(target, size, args.quantize, status, str(error)))
@@ -93,13 +95,11 @@ def parse_size(text: str) -> Size:
 
     if text == "dynamic":
         return "dynamic"
-    try:
-        sides = [int(side) for side in text.lower().split("x")]
-    except ValueError:
-        sides = []
-    if len(sides) not in (1, 2):
+    found = re.fullmatch(r"(-?[0-9]{1,9})(?:[xX](-?[0-9]{1,9}))?", text)
+    if not found:
         raise UsageError(f"--size {text} is not a size; write 512, 768x512 (width x height) or dynamic")
-    return sides[-1], sides[0]
+    width, height = found[1], found[2] or found[1]
+    return int(height), int(width)
 
 
 def _targets(name: str) -> list[Target]:
