@@ -10,7 +10,7 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edgestyle.errors import ConfigError, UnknownNameError, UsageError
 from edgestyle.files import make_folder, sha256, staged
@@ -29,7 +29,8 @@ class CheckpointConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str
+    name: str = Field(pattern=r"^[^/\\\x00-\x1f]+$")
+    """Part of the names of exported files."""
     family: Literal["feedforward"]
     network: dict[str, Any]
     """The fields of the family's own configuration, e.g. `FeedForwardConfig`."""
@@ -80,15 +81,19 @@ class Checkpoint(BaseModel):
 
         try:
             network_config = FeedForwardConfig(**self.config.network)
-        except TypeError as error:
+        except (TypeError, ConfigError) as error:
             raise ConfigError(f"{self.folder / CONFIG}: network: {error}") from error
         net = FeedForward(network_config)
         expected = {name: tuple(value.shape) for name, value in net.state_dict().items()}
         _compare(expected, self.parameter_shapes(), self.weights)
         try:
-            net.load_state_dict(load_file(self.weights))
+            weights = load_file(self.weights)
         except Exception as error:  # safetensors raises its own types for a truncated body
-            raise ConfigError(f"{self.weights} cannot be read: {error}") from error
+            raise ConfigError(f"{self.weights} is truncated or damaged: {error}; copy it again") from error
+        for name, value in weights.items():
+            if not (value.is_floating_point() and value.isfinite().all()):
+                raise ConfigError(f"{self.weights} cannot be used: {name} must be of finite floating-point numbers")
+        net.load_state_dict(weights)
         return net.eval().requires_grad_(False)
 
 
@@ -162,7 +167,7 @@ def _read_header(path: Path) -> dict[str, dict[str, Any]]:
             raise ConfigError(f"{refusal} but a pickle, which can run code and is never opened; save it as safetensors")
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
         if not 2 <= length <= min(path.stat().st_size - 8, 100_000_000):
-            raise ConfigError(f"{refusal}, or it is truncated")
+            raise ConfigError(f"{refusal}, or it is truncated; name a checkpoint folder, or a network of the zoo")
         try:
             header = json.loads(file.read(length))
             return {key: {**entry, "shape": entry["shape"]} for key, entry in header.items() if key != "__metadata__"}

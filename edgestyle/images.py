@@ -99,7 +99,8 @@ def read(path: Path) -> Image:
     except (EdgestyleError, MemoryError):
         raise
     except Exception as error:  # Pillow's decoders raise any type when a file is damaged
-        raise ImageError(f"{path} cannot be read: it is damaged, cut short or unusual ({_one_line(error)})") from error
+        came = f"it is damaged, cut short or unusual ({_one_line(error)})"
+        raise ImageError(f"{path} cannot be read: {came}; copy it again, or save it anew as PNG or JPEG") from error
 
 
 @contextmanager

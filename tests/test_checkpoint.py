@@ -77,6 +77,8 @@ def test_weights_without_configuration_are_refused_with_what_to_do(copy: Path) -
         ({"family": "gan"}, "family: Input should be 'feedforward'"),
         ({"styles": [{"name": "a"}]}, r"styles.0.title: Field required"),
         ({"licence": None}, "licence: Input should be a valid string"),
+        ({"name": ""}, "name: String should match pattern"),
+        ({"name": "../elsewhere"}, "name: String should match pattern"),
     ],
 )
 def test_a_malformed_configuration_is_refused(copy: Path, changes: dict[str, Any], message: str) -> None:
@@ -96,7 +98,7 @@ def test_a_configuration_that_is_no_json_object_is_refused(copy: Path, text: str
     ("network", "message"),
     [
         ({"widht": 8}, "unexpected keyword argument 'widht'"),
-        ({"width": 4}, "width is 4; it must be a whole number from 8 to 256"),
+        ({"width": 4}, f"{CONFIG}: network: width is 4; it must be a whole number from 8 to 256"),
         ({"width": "8"}, "width is '8'; it must be"),
     ],
 )
@@ -118,6 +120,18 @@ def test_missing_and_unknown_weights_are_named(copy: Path) -> None:
     save_file(weights, copy / WEIGHTS)
     expected = r"it lacks up.weight \(1 in all\) and has unknown stray \(1 in all\)$"
     with pytest.raises(ConfigError, match=expected):
+        checkpoint.read(copy).network()
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, None])
+def test_weights_that_are_no_finite_floats_are_refused(copy: Path, value: float | None) -> None:
+    weights = load_file(copy / WEIGHTS)
+    if value is None:
+        weights["up.bias"] = weights["up.bias"].to(torch.int8)
+    else:
+        weights["up.bias"][0] = value
+    save_file(weights, copy / WEIGHTS)
+    with pytest.raises(ConfigError, match=f"{WEIGHTS} cannot be used: up.bias must be of finite floating-point"):
         checkpoint.read(copy).network()
 
 

@@ -96,7 +96,9 @@ def open_file(path: Path) -> LiteRtSession:
             interpreter = Interpreter(model_content=content, num_threads=os.cpu_count())
             interpreter.allocate_tensors()
     except (RuntimeError, ValueError) as error:  # LiteRT verifies the whole buffer before it follows any offset in it
-        raise ConfigError(f"{path} cannot be opened as TFLite, or it is truncated: {_one_line(error)}") from error
+        raise ConfigError(
+            f"{path} cannot be opened as TFLite, or it is truncated; copy or export it again ({_one_line(error)})"
+        ) from error
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
     if len(inputs) != 1 or len(outputs) != 1:
         came = f"its inputs are {_signature(inputs)}, its outputs {_signature(outputs)}"

@@ -83,7 +83,9 @@ def open_file(path: Path) -> OnnxSession:
     try:
         session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own types have no common base
-        raise ConfigError(f"{path} cannot be opened as ONNX, or it is truncated: {_first_line(error)}") from error
+        raise ConfigError(
+            f"{path} cannot be opened as ONNX, or it is truncated; copy or export it again ({_first_line(error)})"
+        ) from error
 
     layout, size, dtype = _read_input(session, path)
     text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
