@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -188,17 +189,23 @@ def test_an_interruption_leaves_nothing(
     assert _files(tmp_path) == []
 
 
+@pytest.mark.parametrize("fails", [True, False])
 def test_an_interruption_that_a_library_swallows_ends_the_export(
-    tiny_checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tiny_checkpoint: Checkpoint,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    fails: bool,
 ) -> None:
-    def swallowed(_: Any) -> Any:
-        def write(net: Any, contract: Any, path: Path) -> None:
-            try:
+    def swallowed(write: Any) -> Any:
+        def spoiled(net: Any, contract: Any, path: Path) -> None:
+            with suppress(KeyboardInterrupt):
                 signal.raise_signal(signal.SIGINT)
-            except KeyboardInterrupt:
-                raise MissingExtraError("onnx", "onnx") from None
+            if fails:
+                raise MissingExtraError("onnx", "onnx")
+            write(net, contract, path)
 
-        return write
+        return spoiled
 
     _spoil(monkeypatch, swallowed)
     assert _export(tiny_checkpoint, tmp_path, "--target", "onnx", "--size", "64", "128") == 130
@@ -206,7 +213,8 @@ def test_an_interruption_that_a_library_swallows_ends_the_export(
     assert "not installed" not in captured.err
     assert captured.err.count("exporting") == 1
     assert captured.err.endswith("edgestyle: interrupted; nothing half-written is left\n")
-    assert _files(tmp_path) == []
+    names = ["64-golden-expected.png", "64-golden-input.png", "64.onnx", "64.onnx.json"]
+    assert _files(tmp_path) == ([] if fails else [f"tiny-{name}" for name in names])
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with interrupts.interruptible():
         try:
             code = _run(argv)
+            interrupts.check()
             sys.stdout.flush()  # here, where a full disk or a closed pipe can still be told
             return code
         except BrokenPipeError:  # nobody reads any more, as in `| head`

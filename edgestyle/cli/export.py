@@ -64,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
         exporting.check_request(target, size, args.quantize)
     rows = []
     for target, size in jobs:
+        interrupts.check()
         wanted = f"{target.title}, size {exporting.size_text(size)}"
         try:
             with output.progress(f"exporting {found.name} to {wanted}"):

@@ -1,6 +1,6 @@
 """Ctrl-C and SIGTERM end a command, even where a library swallows them.
 
-Some libraries catch KeyboardInterrupt while they are being imported, and then fail in a way of their own.
+Some libraries catch KeyboardInterrupt, and then fail in a way of their own or go on as if nothing had come.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def received() -> KeyboardInterrupt | None:
 
 
 def check() -> None:
-    """End the command if it was interrupted; to be called where it would go on after an error.
+    """End the command if it was interrupted; to be called before each piece of work, and where it survives an error.
 
     Raises:
         KeyboardInterrupt: With the signal that came.

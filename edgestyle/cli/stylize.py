@@ -115,6 +115,7 @@ def _paint_all(painter: Painter, jobs: list[Job], longest: int | None) -> tuple[
     failed: list[dict[str, str]] = []
     with output.steps("painting", len(jobs)) as step:
         for done, job in enumerate(jobs, start=1):
+            interrupts.check()
             try:
                 painted.append(_paint(painter, job, longest))
             except (ImageError, MissingExtraError) as error:
