@@ -16,9 +16,11 @@ help: ## list these goals
 venv: $(INSTALLED) ## make .venv with edgestyle and all its tools in it (about 2 minutes, 4 GB)
 
 $(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "Installing edgestyle and its tools into $(VENV); this takes about two minutes."
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
 demo: $(INSTALLED) ## paint a photo, then export the filter to every target, verified, into build/demo
@@ -53,7 +55,7 @@ format: $(INSTALLED) ## put the code into the house's form
 
 wheel: $(INSTALLED) ## build the wheel into dist
 	rm -rf build/lib build/bdist.*
-	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation -w dist .
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation -w dist .
 
 constraints: ## pin what a fresh environment of today would hold
 	$(PYTHON) -m venv --clear build/venv

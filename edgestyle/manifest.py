@@ -77,6 +77,12 @@ class Contract(_Model):
     tools: dict[str, str]
     """Versions of the packages that made the file."""
 
+    @property
+    def description(self) -> str:
+        """What the file is, in a sentence for people."""
+        paintings = ", ".join(f"{s.title}{f' ({s.artist})' if s.artist else ''}" for s in self.styles)
+        return f"Style filter: paints a photo in the style of {paintings}."
+
 
 class CheckResult(_Model):
     """One check of the written file."""

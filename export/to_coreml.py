@@ -84,8 +84,7 @@ def _with_eight_bit_ends(net: FeedForward) -> nn.Module:
 def _describe(spec: Any, contract: Contract) -> None:
     """Say in the package what it is: Xcode shows this to whoever opens it."""
     about = spec.description
-    paintings = ", ".join(f"{s.title}{f' ({s.artist})' if s.artist else ''}" for s in contract.styles)
-    about.metadata.shortDescription = f"Style filter: paints a photo in the style of {paintings}."
+    about.metadata.shortDescription = contract.description
     about.metadata.author = "edgestyle"
     about.metadata.license = contract.licence
     about.metadata.versionString = version("edgestyle")

@@ -146,10 +146,9 @@ def _describe(model: onnx.ModelProto, contract: Contract) -> None:
     """Say in the file what it is, and put the contract into its metadata."""
     from onnx import helper
 
-    paintings = ", ".join(f"{s.title}{f' ({s.artist})' if s.artist else ''}" for s in contract.styles)
     model.ir_version = IR_VERSION
     model.producer_name, model.producer_version = "edgestyle", version("edgestyle")
-    model.doc_string = f"Style filter: paints a photo in the style of {paintings}."
+    model.doc_string = contract.description
     model.graph.name = contract.model
     model.graph.input[0].doc_string = _meaning(contract.input)
     model.graph.output[0].doc_string = _meaning(contract.output)

@@ -49,8 +49,7 @@ def _describe(content: bytes, contract: Contract) -> bytes:
     from ai_edge_litert.tools import flatbuffer_utils
 
     model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
-    paintings = ", ".join(f"{s.title}{f' ({s.artist})' if s.artist else ''}" for s in contract.styles)
-    model.description = f"Style filter: paints a photo in the style of {paintings}."
+    model.description = contract.description
     graph, signature = model.subgraphs[0], model.signatureDefs[0]
     for (end,), spec in ((signature.inputs, contract.input), (signature.outputs, contract.output)):
         end.name = graph.tensors[end.tensorIndex].name = spec.name
