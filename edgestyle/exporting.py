@@ -66,7 +66,7 @@ def export(checkpoint: Checkpoint, target: Target, size: Size, out: Path, scheme
     gate = rewrite.min_psnr_db if rewrite else target.native[scheme]
     net = checkpoint.network()
     check_size(target, size, net.stride)
-    contract = _contract(checkpoint, target, scheme, size, net.stride)
+    contract = contract_for(checkpoint, target, scheme, size, net.stride)
     name = artifact_name(checkpoint.name, target, size, scheme)
     references = list(_references(net, size))  # before the writer gets the network into its hands
     with staging(out) as folder:
@@ -160,7 +160,8 @@ def _rewrite(target: Target, scheme: str) -> Rewrite | None:
     return found.rewrites[target.name]
 
 
-def _contract(checkpoint: Checkpoint, target: Target, scheme: str, size: Size, stride: int) -> Contract:
+def contract_for(checkpoint: Checkpoint, target: Target, scheme: str, size: Size, stride: int) -> Contract:
+    """What an app has to know about a file that is to be made."""
     config = checkpoint.config
     return Contract(
         model=config.name,

@@ -26,6 +26,8 @@ from edgestyle.coreml_package import End
 from edgestyle.drift import measure
 from edgestyle.errors import ConfigError, MissingExtraError, UnavailableError, UsageError
 from edgestyle.export.to_coreml import TARGET
+from edgestyle.exporting import contract_for
+from edgestyle.feedforward import FeedForward
 from edgestyle.files import sha256
 from edgestyle.images import Image
 from edgestyle.manifest import METADATA_KEY, Contract
@@ -41,21 +43,7 @@ OPS = {"add", "avg_pool", "clip", "conv", "mul", "pixel_shuffle", "reduce_mean",
 
 
 def contract_of(checkpoint: Checkpoint, scheme: str = "fp16", size: Size = (64, 96)) -> Contract:
-    return Contract(
-        model=checkpoint.name,
-        family="feedforward",
-        target="coreml",
-        scheme=scheme,
-        styles=checkpoint.config.styles,
-        input=TARGET.spec("image", size),
-        output=TARGET.spec("stylized", size),
-        size=size,
-        size_multiple=8,
-        resize="any",
-        checkpoint_sha256=checkpoint.sha256(),
-        licence=checkpoint.config.licence,
-        tools={"coremltools": ct.__version__},
-    )
+    return contract_for(checkpoint, TARGET, scheme, size, FeedForward.stride)
 
 
 def written(checkpoint: Checkpoint, folder: Path, scheme: str) -> Path:

@@ -12,7 +12,8 @@ import skimage.data
 from edgestyle import registry
 from edgestyle.checkpoint import Checkpoint
 from edgestyle.drift import measure
-from edgestyle.manifest import Contract
+from edgestyle.exporting import contract_for
+from edgestyle.feedforward import FeedForward
 from edgestyle.quantize.fp16 import SCHEME
 from edgestyle.runner import Image, Runner
 from edgestyle.target import Target
@@ -23,21 +24,7 @@ SIZE = (64, 96)
 def export(checkpoint: Checkpoint, name: str, folder: Path) -> tuple[Path, Path]:
     """An fp32 file and its fp16 rewrite."""
     target: Target = registry.load(registry.TARGETS, name)
-    contract = Contract(
-        model=checkpoint.name,
-        family="feedforward",
-        target=name,
-        scheme="fp16",
-        styles=checkpoint.config.styles,
-        input=target.spec("image", SIZE),
-        output=target.spec("stylized", SIZE),
-        size=SIZE,
-        size_multiple=8,
-        resize="any",
-        checkpoint_sha256=checkpoint.sha256(),
-        licence=checkpoint.config.licence,
-        tools={},
-    )
+    contract = contract_for(checkpoint, target, "fp16", SIZE, FeedForward.stride)
     full, half = folder / f"full{target.suffix}", folder / f"half{target.suffix}"
     target.write(checkpoint.network(), contract, full)
     shutil.copyfile(full, half)

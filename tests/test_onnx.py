@@ -13,6 +13,8 @@ from edgestyle.checkpoint import Checkpoint
 from edgestyle.drift import measure
 from edgestyle.errors import ConfigError, UsageError
 from edgestyle.export.to_onnx import TARGET
+from edgestyle.exporting import contract_for
+from edgestyle.feedforward import FeedForward
 from edgestyle.manifest import METADATA_KEY, Contract
 from edgestyle.runner import Image
 from edgestyle.runners.onnxruntime_cpu import RUNNER
@@ -28,21 +30,7 @@ MOBILE_OPS |= {"Sqrt", "Sub"}
 
 
 def contract_of(checkpoint: Checkpoint, size: Size) -> Contract:
-    return Contract(
-        model=checkpoint.name,
-        family="feedforward",
-        target="onnx",
-        scheme="fp32",
-        styles=checkpoint.config.styles,
-        input=TARGET.spec("image", size),
-        output=TARGET.spec("stylized", size),
-        size=size,
-        size_multiple=8,
-        resize="any",
-        checkpoint_sha256=checkpoint.sha256(),
-        licence=checkpoint.config.licence,
-        tools={"onnx": onnx.__version__},
-    )
+    return contract_for(checkpoint, TARGET, "fp32", size, FeedForward.stride)
 
 
 @pytest.fixture(scope="session")

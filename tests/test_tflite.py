@@ -20,7 +20,7 @@ from edgestyle.drift import measure
 from edgestyle.errors import ConfigError, MissingExtraError, UsageError
 from edgestyle.export.tflite_dialect import dialect
 from edgestyle.export.to_tflite import TARGET
-from edgestyle.exporting import check_request
+from edgestyle.exporting import check_request, contract_for
 from edgestyle.feedforward import FeedForward, FeedForwardConfig, deploy
 from edgestyle.manifest import METADATA_KEY, Contract
 from edgestyle.quiet import quiet
@@ -38,22 +38,8 @@ GPU_OPS = {"ADD", "CONV_2D", "DEPTHWISE_CONV_2D", "DEPTH_TO_SPACE", "LOGISTIC", 
 
 @pytest.fixture(scope="module")
 def contract(tiny_checkpoint: Checkpoint) -> Contract:
-    size = (HEIGHT, WIDTH)
-    return Contract(
-        model=tiny_checkpoint.name,
-        family="feedforward",
-        target="tflite",
-        scheme="fp32",
-        styles=tiny_checkpoint.config.styles,
-        input=TARGET.spec("image", size),
-        output=TARGET.spec("stylized", size),
-        size=size,
-        size_multiple=8,
-        resize="any",
-        checkpoint_sha256=tiny_checkpoint.sha256(),
-        licence="Übung",
-        tools={"litert-torch": "0"},
-    )
+    contract = contract_for(tiny_checkpoint, TARGET, "fp32", (HEIGHT, WIDTH), FeedForward.stride)
+    return contract.model_copy(update={"licence": "Übung"})  # as UTF-8 in the file
 
 
 @pytest.fixture(scope="module")
