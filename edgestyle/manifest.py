@@ -19,6 +19,9 @@ from edgestyle.errors import ConfigError
 METADATA_KEY = "edgestyle"
 """Under this name the contract's JSON stands in the metadata of every exported file."""
 
+Layout = Literal["NCHW", "NHWC"]
+"""Order of a picture tensor's dimensions: planes, or interleaved channels."""
+
 Status = Literal["passed", "failed", "could not run"]
 
 
@@ -36,7 +39,7 @@ class TensorSpec(_Model):
     `shape`, `layout`, `dtype` and `range` then describe its pixels."""
     shape: tuple[int | str, ...]
     """Sizes in the order of `layout`; a free size is a name such as "height"."""
-    layout: Literal["NCHW", "NHWC"]
+    layout: Layout
     dtype: Literal["float32", "float16", "uint8"]
     range: tuple[float, float]
     """Smallest and largest value, e.g. (0, 1)."""

@@ -17,7 +17,7 @@ from edgestyle.images import Image
 from edgestyle.manifest import Contract
 from edgestyle.registry import RUNNERS, load_all
 
-__all__ = ["Availability", "Image", "Runner", "Session", "installed", "runners_for", "suffixes"]
+__all__ = ["Availability", "Image", "Runner", "Session", "check_size", "installed", "runners_for", "suffixes"]
 
 
 class Session(Protocol):
@@ -71,6 +71,18 @@ class Runner:
     open: Callable[[Path], Session]
     """Opens a file. Raises ConfigError if it is not such a file, MissingExtraError, UnavailableError."""
     emulated: bool = False
+
+
+def check_size(path: Path, size: tuple[int, int] | None, image: Image) -> None:
+    """Refuse a picture that a file of fixed size does not take.
+
+    Raises:
+        UsageError: Its height or width is another.
+    """
+    height, width = image.shape[2:]
+    if size and size != (height, width):
+        came = f"the picture is {height}x{width} (height x width)"
+        raise UsageError(f"{path} takes {size[0]}x{size[1]} pixels; {came}")
 
 
 def runners_for(path: Path) -> list[Runner]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from edgestyle.manifest import Contract, TensorSpec
+from edgestyle.manifest import Contract, Layout, TensorSpec
 from edgestyle.runner import Availability
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Scheme:
     """Target -> how."""
 
 
-def image_spec(name: str, size: Size, layout: Literal["NCHW", "NHWC"]) -> TensorSpec:
+def image_spec(name: str, size: Size, layout: Layout) -> TensorSpec:
     """The spec of a picture tensor named `name`: batch 1, RGB, float32 in [0, 1]."""
     h, w = ("height", "width") if size == "dynamic" else size
     shape = (1, 3, h, w) if layout == "NCHW" else (1, h, w, 3)

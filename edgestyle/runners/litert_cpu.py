@@ -6,17 +6,16 @@ import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgestyle.errors import CheckError, ConfigError, MissingExtraError, UsageError
-from edgestyle.manifest import METADATA_KEY, Contract, parse_contract
+from edgestyle.errors import CheckError, ConfigError, MissingExtraError
+from edgestyle.manifest import METADATA_KEY, Contract, Layout, parse_contract
 from edgestyle.quiet import quiet
-from edgestyle.runner import Image, Runner, installed
+from edgestyle.runner import Image, Runner, check_size, installed
 
-Layout = Literal["NCHW", "NHWC"]
 _IDENTIFIER = b"TFL3"
 _TYPES = (np.float32, np.uint8, np.int8)
 
@@ -59,10 +58,7 @@ class LiteRtSession:
             UsageError: The file takes another size.
             CheckError: LiteRT fails.
         """
-        height, width = image.shape[2:]
-        if self.size and self.size != (height, width):
-            came = f"the picture is {height}x{width} (height x width)"
-            raise UsageError(f"{self.path} takes {self.size[0]}x{self.size[1]} pixels; {came}")
+        check_size(self.path, self.size, image)
         return np.concatenate([self._run_one(image[i : i + 1]) for i in range(len(image))])
 
     def _run_one(self, image: Image) -> Image:

@@ -6,16 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgestyle.errors import CheckError, ConfigError, MissingExtraError, UsageError
-from edgestyle.manifest import METADATA_KEY, Contract, parse_contract
-from edgestyle.runner import Image, Runner, installed
+from edgestyle.manifest import METADATA_KEY, Contract, Layout, parse_contract
+from edgestyle.runner import Image, Runner, check_size, installed
 
-Layout = Literal["NCHW", "NHWC"]
 _DTYPES: dict[str, type[np.generic]] = {
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
@@ -43,7 +42,8 @@ class OnnxSession:
             UsageError: The file takes another size.
             CheckError: ONNX Runtime fails, or what comes out is not a picture.
         """
-        self._check_size(image.shape[2], image.shape[3])
+        check_size(self.path, self.size, image)
+        self._check_multiple(image.shape[2], image.shape[3])
         return np.concatenate([self._run_one(image[i : i + 1]) for i in range(len(image))])
 
     def _run_one(self, image: Image) -> Image:
@@ -53,12 +53,10 @@ class OnnxSession:
             raise CheckError(f"{self.path} cannot be run at {image.shape[2:]}: {_first_line(error)}") from error
         return _decode(output, self.path)
 
-    def _check_size(self, height: int, width: int) -> None:
-        came = f"the picture is {height}x{width} (height x width)"
-        if self.size and self.size != (height, width):
-            raise UsageError(f"{self.path} takes {self.size[0]}x{self.size[1]} pixels; {came}")
+    def _check_multiple(self, height: int, width: int) -> None:
         step = self.contract.size_multiple if self.contract else 1
         if height % step or width % step:
+            came = f"the picture is {height}x{width} (height x width)"
             raise UsageError(f"{self.path} takes multiples of {step} pixels; {came}")
 
 
