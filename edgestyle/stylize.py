@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
-
-import numpy as np
 
 from edgestyle import checkpoint, images, registry
 from edgestyle.errors import CheckError, ConfigError, UnavailableError, UsageError
@@ -19,8 +16,9 @@ from edgestyle.runner import Runner, Session, runners_for, suffixes
 if TYPE_CHECKING:
     from edgestyle.feedforward import FeedForward
 
-TILE = 2048
-"""Longest side in pixels that a checkpoint paints in one piece. Memory grows with its square: 0.5 GB at 2048."""
+MOST_PIXELS = 2**26
+"""Largest photo that is painted, twice 8K. Memory grows with it: 3 GB for 8K, 6 GB for this. Instance norms look at the
+whole picture, so that it cannot be cut into pieces."""
 
 FOREIGN_MULTIPLE = 32
 """Sides are padded to multiples of this for somebody else's file of free size, which does not say what it needs."""
@@ -150,61 +148,19 @@ class CheckpointPainter:
     size: None = None
 
     def paint(self, photo: Image) -> Image:
-        padded, window = images.pad_to_multiple(photo, self.net.stride)
-        return window.crop(paint_in_tiles(self.net, padded))
+        """See `Painter`.
 
+        Raises:
+            UsageError: The photo is larger than `MOST_PIXELS`.
+        """
+        import torch
 
-def paint_in_tiles(net: FeedForward, photo: Image, tile: int = TILE) -> Image:
-    """What `net(photo)` would be, painted in tiles of at most `tile` pixels a side, so that memory stays bounded.
-
-    It is the same picture: the statistics of the whole picture, for `PictureNorm`, are taken beforehand, and each tile
-    is painted with as much around it as the network sees. Where that ends at the photo's edge, so does the tile, and
-    the network's own padding is what it would have been.
-
-    Shapes: (1, 3, H, W) -> the same; H and W multiples of the network's stride.
-    """
-    import torch
-
-    with torch.inference_mode():
-        x = torch.from_numpy(photo)
-        mean, scale = net.norm.statistics(x)
-        rows, columns = (_spans(side, tile, net.stride) for side in photo.shape[2:])
-        halo = reach(net) if len(rows) * len(columns) > 1 else 0
-        painted = np.empty_like(photo)
-        for top, bottom in rows:
-            for left, right in columns:
-                first_row, first_column = max(0, top - halo), max(0, left - halo)
-                piece = x[:, :, first_row : bottom + halo, first_column : right + halo]
-                y = net.paint((piece - mean) * scale)[:, :, top - first_row :, left - first_column :]
-                painted[:, :, top:bottom, left:right] = y[:, :, : bottom - top, : right - left].numpy()
-    return painted
-
-
-def _spans(side: int, tile: int, stride: int) -> list[tuple[int, int]]:
-    """Cut a side into parts of about `tile` pixels, all alike but for the last, that start at multiples of `stride`."""
-    step = math.ceil(side / math.ceil(side / tile) / stride) * stride
-    return [(start, min(start + step, side)) for start in range(0, side, step)]
-
-
-def reach(net: FeedForward) -> int:
-    """How many pixels around itself an output pixel of `net.paint` depends on, a multiple of the stride.
-
-    Found by trial, so that it holds for whatever the network is made of: one cell of NaN goes in, and NaN comes out
-    wherever it is seen.
-
-    Raises:
-        CheckError: The network sees more than about 1000 pixels far, or its own weights hold NaN.
-    """
-    import torch
-
-    for side in (256, 512, 1024, 2048):
-        first = side // 2 // net.stride * net.stride
-        x = torch.zeros(1, 3, side, side)
-        x[:, :, first : first + net.stride, first : first + net.stride] = torch.nan
-        seen = net.paint(x).isnan().any(1)[0].nonzero()  # (n, 2): rows and columns
-        lowest, highest = int(seen.min()), int(seen.max())
-        if lowest > 0 and highest < side - 1:
-            return math.ceil(max(first - lowest, highest + 1 - first - net.stride) / net.stride) * net.stride
-    raise CheckError(
-        "the network cannot paint in tiles: it sees too far, or its weights hold NaN; use a smaller --size"
-    )
+        height, width = photo.shape[2:]
+        if height * width > MOST_PIXELS:
+            came = f"{width}x{height} is {height * width // 10**6} megapixels"
+            raise UsageError(f"{came}; at most {MOST_PIXELS // 10**6} are painted at once, so give a smaller --size")
+        stride = self.net.stride
+        least = stride if min(height, width) > stride else 2 * stride  # an instance norm needs more than one cell
+        padded, window = images.pad_to_multiple(photo, least)
+        with torch.inference_mode():
+            return window.crop(self.net(torch.from_numpy(padded)).numpy())

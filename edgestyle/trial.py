@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edgestyle.checkpoint import Checkpoint
@@ -49,27 +49,30 @@ def try_here(target: str) -> None:
 
     with tempfile.TemporaryDirectory(prefix="edgestyle-") as folder:
         found = registry.load(registry.TARGETS, target)
-        exporting.export(_tiny_checkpoint(Path(folder) / "tiny"), found, SIZE, Path(folder))
+        exporting.export(tiny_checkpoint(Path(folder) / "tiny"), found, SIZE, Path(folder))
 
 
-def _tiny_checkpoint(folder: Path) -> Checkpoint:
+def tiny_checkpoint(folder: Path) -> Checkpoint:
+    """Write a small feed-forward network with seeded random weights into `folder`."""
     import torch
 
     from edgestyle import checkpoint
     from edgestyle.feedforward import FeedForward, FeedForwardConfig, deploy
     from edgestyle.manifest import Style
 
-    torch.manual_seed(0)
-    network = {"width": 8, "trunk_width": 8, "trunk_blocks": 1}
+    network: dict[str, Any] = {"width": 8, "trunk_width": 8, "trunk_blocks": 1}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = deploy(FeedForward(FeedForwardConfig(**network)))
     config = checkpoint.CheckpointConfig(
         name="tiny",
         family="feedforward",
         network=network,
-        styles=(Style(name="random", title="Random weights"),),
-        training={},
-        licence="",
+        styles=(Style(name="random", title="Random weights", artist="nobody", year="2025"),),
+        training={"steps": 0},
+        licence="Apache-2.0",
     )
-    return checkpoint.write(folder, config, deploy(FeedForward(FeedForwardConfig(**network))))
+    return checkpoint.write(folder, config, net)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,19 @@ from edgestyle.target import Size
 ct = coreml_package.import_coremltools()
 MODEL = "Data/com.apple.CoreML/model.mlmodel"
 WEIGHTS = "Data/com.apple.CoreML/weights/weight.bin"
-OPS = {"add", "avg_pool", "clip", "conv", "mul", "pixel_shuffle", "reduce_mean", "rsqrt", "sigmoid", "sub"}
+OPS = {
+    "add",
+    "avg_pool",
+    "clip",
+    "conv",
+    "instance_norm",
+    "mul",
+    "pixel_shuffle",
+    "reduce_mean",
+    "rsqrt",
+    "sigmoid",
+    "sub",
+}
 
 
 def contract_of(checkpoint: Checkpoint, scheme: str = "fp16", size: Size = (64, 96)) -> Contract:

@@ -25,7 +25,7 @@ pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
 MOBILE_OPS = {"Add", "AveragePool", "Clip", "Conv", "DepthToSpace", "Div", "Mul", "ReduceMean", "Resize", "Sigmoid"}
-MOBILE_OPS |= {"Sqrt", "Sub"}
+MOBILE_OPS |= {"InstanceNormalization", "Sqrt", "Sub"}
 """What NNAPI and Core ML take whole, by ONNX Runtime's own tables (onnxruntime/tools/mobile_helpers)."""
 
 

@@ -1,9 +1,8 @@
-"""Painting: the same picture whatever the size, the tiles or the delegate."""
+"""Painting: the same picture whatever the size or the delegate."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ import torch
 from edgestyle import images, runner, stylize
 from edgestyle.checkpoint import Checkpoint
 from edgestyle.errors import CheckError, ConfigError, UnavailableError, UnknownNameError, UsageError
-from edgestyle.feedforward import FeedForward, FeedForwardConfig, deploy
+from edgestyle.feedforward import FeedForward
 from edgestyle.runner import Availability, Image, Runner
 
 
@@ -26,70 +25,17 @@ def net(tiny_checkpoint: Checkpoint) -> FeedForward:
     return tiny_checkpoint.network()
 
 
-# Tiles
-
-
-@pytest.mark.parametrize(("size", "tile"), [((256, 384), 64), ((264, 136), 100), ((200, 8), 16), ((512, 256), 250)])
-def test_tiles_make_the_whole_picture(net: FeedForward, size: tuple[int, int], tile: int) -> None:
-    x = photo(*size)
-    whole = net(torch.from_numpy(x)).numpy()
-    assert whole.std() > 1e-3
-    np.testing.assert_allclose(stylize.paint_in_tiles(net, x, tile), whole, atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    "config",
-    [
-        FeedForwardConfig(width=8, trunk_width=8, trunk_blocks=5, blocks=2),
-        FeedForwardConfig(width=8, trunk_width=16, trunk_blocks=2, blocks=0, expansion=1),
-    ],
-)
-def test_tiles_follow_the_network(config: FeedForwardConfig) -> None:
-    torch.manual_seed(1)
-    net = deploy(FeedForward(config))
-    x = photo(320, 320)
-    np.testing.assert_allclose(stylize.paint_in_tiles(net, x, 80), net(torch.from_numpy(x)).numpy(), atol=1e-5)
-
-
-def test_reach_is_how_far_a_pixel_is_seen(net: FeedForward) -> None:
-    reach = stylize.reach(net)
-    x = torch.rand(1, 3, 256, 256, generator=torch.Generator().manual_seed(0))
-    changed = x.clone()
-    changed[:, :, 128:136, 128:136] = 10
-    rows = (net.paint(x) - net.paint(changed)).abs().amax((0, 1, 3)).nonzero()
-    assert reach % net.stride == 0
-    assert reach - net.stride < max(128 - rows.min(), rows.max() - 135) <= reach < 128
-
-
-def test_reach_grows_with_the_network() -> None:
-    def reach(blocks: int) -> int:
-        return stylize.reach(deploy(FeedForward(FeedForwardConfig(width=8, trunk_width=8, trunk_blocks=blocks))))
-
-    assert reach(4) - reach(1) == 3 * FeedForward.stride
-    assert reach(20) > 128, "more than fits into the first trial"
-
-
-def test_weights_of_nan_are_told(net: FeedForward) -> None:
-    torch.manual_seed(0)
-    broken = deploy(FeedForward(FeedForwardConfig(width=8, trunk_width=8, trunk_blocks=1)))
-    broken.head.bias.fill_(torch.nan)
-    with pytest.raises(CheckError, match="its weights hold NaN"):
-        stylize.reach(broken)
-
-
-@pytest.mark.parametrize(
-    ("side", "tile"), [(8, 2048), (2048, 2048), (2056, 2048), (4320, 2048), (7680, 2048), (104, 16)]
-)
-def test_spans_cover_a_side_once(side: int, tile: int) -> None:
-    spans = stylize._spans(side, tile, 8)
-    assert spans[0][0] == 0
-    assert spans[-1][1] == side
-    assert all(first[1] == second[0] for first, second in pairwise(spans))
-    assert all(start % 8 == 0 and 0 < stop - start <= tile + 8 for start, stop in spans)
-    assert len(spans) == -(-side // tile)
-
-
 # Checkpoints
+
+
+def test_a_photo_that_would_not_fit_into_memory_is_refused(
+    tiny_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stylize, "MOST_PIXELS", 64 * 64)
+    painter = stylize.open_painter(str(tiny_checkpoint.folder))
+    assert painter.paint(photo(64, 64)).shape == (1, 3, 64, 64)
+    with pytest.raises(UsageError, match="--size"):
+        painter.paint(photo(64, 65))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 3), (8, 8), (1, 50), (63, 65), (100, 72)])

@@ -32,7 +32,19 @@ schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
 interpreters = pytest.importorskip("ai_edge_litert.interpreter")
 
 HEIGHT, WIDTH = 64, 96
-GPU_OPS = {"ADD", "CONV_2D", "DEPTHWISE_CONV_2D", "DEPTH_TO_SPACE", "LOGISTIC", "MEAN", "MUL", "PAD", "RSQRT", "SUB"}
+GPU_OPS = {
+    "ADD",
+    "CONV_2D",
+    "DEPTHWISE_CONV_2D",
+    "DEPTH_TO_SPACE",
+    "LOGISTIC",
+    "MEAN",
+    "MUL",
+    "PAD",
+    "RESHAPE",
+    "RSQRT",
+}
+GPU_OPS |= {"SUB"}
 """Of what LiteRT's GPU delegates take (tensorflow/lite/tools/versioning/gpu_compatibility.cc), all that is needed."""
 
 

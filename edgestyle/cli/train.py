@@ -53,7 +53,7 @@ def add(subparsers: Any) -> None:
     group.add_argument(
         "--style-size", type=int, default=512, help="short side of the painting: stroke size; default 512"
     )
-    group.add_argument("--learning-rate", type=float, default=2e-3, help="default 0.002")
+    group.add_argument("--learning-rate", type=float, default=1.2e-3, help="default 0.0012")
     group.add_argument("--seed", type=int, default=0)
     parser.set_defaults(run=run)
 
