@@ -49,7 +49,7 @@ def add(subparsers: Any) -> None:
     group.add_argument("--steps", type=int, default=12_000, help="batches to learn from; default 12000")
     group.add_argument("--batch", type=int, default=2, help="photos in a batch; default 2")
     group.add_argument("--crop", type=int, default=256, help="side of the training crops in pixels; default 256")
-    group.add_argument("--style-weight", type=float, default=1.5, help="style against content; default 1.5")
+    group.add_argument("--style-weight", type=float, default=1.0, help="style against content; default 1")
     group.add_argument(
         "--style-size", type=int, default=512, help="short side of the painting: stroke size; default 512"
     )

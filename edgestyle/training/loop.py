@@ -43,7 +43,7 @@ class TrainConfig:
     lies anywhere inside, so that the border is looked at now and then."""
     scales: tuple[int, int] = (352, 576)
     """Short side of the photos that crops are cut from, drawn evenly between the two."""
-    style_weight: float = 1.5
+    style_weight: float = 1.0
     """How much style counts against content (beta / alpha of Gatys et al.)."""
     variation_weight: float = 5.0
     """How much total variation counts: smooths single pixels."""
