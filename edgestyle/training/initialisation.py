@@ -1,4 +1,4 @@
-"""First weights for a network without norms."""
+"""First weights for a network that is almost without norms."""
 
 from __future__ import annotations
 
