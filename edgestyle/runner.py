@@ -17,7 +17,36 @@ from edgestyle.images import Image
 from edgestyle.manifest import Contract
 from edgestyle.registry import RUNNERS, load_all
 
-__all__ = ["Availability", "Image", "Runner", "Session", "check_size", "installed", "runners_for", "suffixes"]
+__all__ = [
+    "Availability",
+    "Image",
+    "Placement",
+    "Runner",
+    "Session",
+    "check_size",
+    "installed",
+    "runners_for",
+    "suffixes",
+]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where the operations of a file ran, as its runtime says: "delegated" and "right" are two separate facts."""
+
+    total: int
+    """Operations in the graph that the runtime made of the file."""
+    delegated: int
+    """How many of them ran on the delegate that was asked for."""
+    partitions: int
+    """Pieces that the delegate was given; the picture is handed over twice at each."""
+    fallback_ops: tuple[str, ...] = ()
+    """Types of the operations that ran elsewhere, sorted, each once."""
+
+    @property
+    def resident(self) -> bool:
+        """Whether everything ran on the delegate."""
+        return self.delegated == self.total
 
 
 class Session(Protocol):
@@ -35,6 +64,14 @@ class Session(Protocol):
 
     def run(self, image: Image) -> Image:
         """The network's picture of `image`, both in the house's convention whatever the file's own layout is."""
+        ...
+
+    def bind(self, image: Image) -> Callable[[], object]:
+        """What runs the file once on `image`, for stopwatches: upload and readback are in it, layout changes not."""
+        ...
+
+    def placement(self) -> Placement | None:
+        """Where the operations run; None if the runtime does not tell."""
         ...
 
 
@@ -64,6 +101,8 @@ class Runner:
     name: str
     """As on the command line: "onnxruntime-cpu"."""
     title: str
+    hardware: Literal["cpu", "gpu", "npu"]
+    """What it computes on, or stands in for."""
     suffixes: tuple[str, ...]
     """Files that it opens: (".onnx",)."""
     probe: Callable[[], Availability]
@@ -71,6 +110,7 @@ class Runner:
     open: Callable[[Path], Session]
     """Opens a file. Raises ConfigError if it is not such a file, MissingExtraError, UnavailableError."""
     emulated: bool = False
+    """True where it stands in for hardware that is not here: judge its numerics, never its speed."""
 
 
 def check_size(path: Path, size: tuple[int, int] | None, image: Image) -> None:

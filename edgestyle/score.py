@@ -2,7 +2,7 @@
 
 The measure of the training losses, taken on photos that training has not seen: content at relu3_3, style as the Gram
 distance at relu1_1, relu2_1, relu3_1 and relu3_4, at full and at half size, both relative (see
-`edgestyle.training.losses`). An untouched photo scores 0 + about 5, a good filter about 1 + 0.3. Lower is better.
+`edgestyle.losses`). An untouched photo scores 0 + about 5, a good filter about 1 + 0.3. Lower is better.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 
 from edgestyle import images
 from edgestyle.stylize import Painter
-from edgestyle.training.losses import PerceptualLoss
+from edgestyle.losses import PerceptualLoss
 
 SIZE = 512
 """Side of the squares that photos are cropped and scaled to, and short side of the painting."""

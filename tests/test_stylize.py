@@ -129,7 +129,7 @@ def delegates(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Runn
 
     def make(name: str, suffix: str) -> Runner:
         state = states.get(name, Availability("works"))
-        return Runner(name, name, (suffix,), probe=lambda: state, open=lambda path: Recorder((16, 16)))
+        return Runner(name, name, "cpu", (suffix,), probe=lambda: state, open=lambda path: Recorder((16, 16)))
 
     found = {name: make(name, ".art") for name in states} | {"fourth": make("fourth", ".other")}
     monkeypatch.setattr(runner, "load_all", lambda group: list(found.values()))

@@ -17,14 +17,14 @@ from edgestyle.errors import CheckError, ConfigError, ImageError, UnavailableErr
 from edgestyle.feedforward import FeedForward, FeedForwardConfig
 from edgestyle.training.initialisation import unit_variance
 from edgestyle.training.loop import STATE, Progress, Run, TrainConfig, train
-from edgestyle.training.losses import (
+from edgestyle.losses import (
     PerceptualLoss,
     content_loss,
     gram_loss,
     gram_matrix,
     total_variation,
 )
-from edgestyle.training.perceptual import VGG19, find_vgg_weights
+from edgestyle.perceptual import VGG19, find_vgg_weights
 from edgestyle.training.photos import Photos, load_painting
 
 SMALL = FeedForwardConfig(width=8, trunk_width=8, trunk_blocks=1)

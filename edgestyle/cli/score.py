@@ -43,8 +43,8 @@ def run(args: argparse.Namespace) -> int:
     from edgestyle import images, score
     from edgestyle.contact_sheet import contact_sheet
     from edgestyle.stylize import open_painter
-    from edgestyle.training.losses import PerceptualLoss
-    from edgestyle.training.perceptual import VGG19, find_vgg_weights
+    from edgestyle.losses import PerceptualLoss
+    from edgestyle.perceptual import VGG19, find_vgg_weights
     from edgestyle.training.photos import load_painting
 
     if args.sheet:

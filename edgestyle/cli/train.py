@@ -63,8 +63,8 @@ def run(args: argparse.Namespace) -> int:
     from edgestyle import checkpoint
     from edgestyle.files import make_folder
     from edgestyle.training.loop import STATE, Run, TrainConfig, train
-    from edgestyle.training.losses import PerceptualLoss
-    from edgestyle.training.perceptual import VGG19, find_vgg_weights
+    from edgestyle.losses import PerceptualLoss
+    from edgestyle.perceptual import VGG19, find_vgg_weights
     from edgestyle.training.photos import Photos, load_painting
 
     config = TrainConfig(

@@ -81,6 +81,7 @@ def _probe() -> Availability:
 RUNNER = Runner(
     name="coreml",
     title="Core ML",
+    hardware="cpu",
     suffixes=(".mlpackage",),
     probe=_probe,
     open=CoreMLSession,

@@ -175,6 +175,7 @@ def _rounded(tensor: Tensor, var: Any) -> Tensor:
 RUNNER = Runner(
     name="coreml-evaluator",
     title="Core ML programs, evaluated in torch",
+    hardware="cpu",
     suffixes=(".mlpackage",),
     probe=partial(installed, "coreml", "coremltools"),
     open=EvaluatorSession,

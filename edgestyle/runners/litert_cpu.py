@@ -168,6 +168,7 @@ def _one_line(error: Exception) -> str:
 RUNNER = Runner(
     name="litert-cpu",
     title="LiteRT on the CPU (XNNPACK)",
+    hardware="cpu",
     suffixes=(".tflite",),
     probe=partial(installed, "tflite", "ai_edge_litert"),
     open=open_file,

@@ -134,6 +134,7 @@ def _first_line(error: Exception) -> str:
 RUNNER = Runner(
     name="onnxruntime-cpu",
     title="ONNX Runtime on the CPU",
+    hardware="cpu",
     suffixes=(".onnx",),
     probe=partial(installed, "onnx", "onnxruntime"),
     open=open_file,
