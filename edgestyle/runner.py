@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from edgestyle.errors import MissingExtraError, UsageError
-from edgestyle.images import Image
+from edgestyle.images import Image as Image
 from edgestyle.manifest import Contract
 from edgestyle.registry import RUNNERS, load_all
 

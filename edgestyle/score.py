@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 
 from edgestyle import images
-from edgestyle.stylize import Painter
 from edgestyle.losses import PerceptualLoss
+from edgestyle.stylize import Painter
 
 SIZE = 512
 """Side of the squares that photos are cropped and scaled to, and short side of the painting."""

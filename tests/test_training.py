@@ -15,8 +15,6 @@ from edgestyle import images
 from edgestyle.cli import main
 from edgestyle.errors import CheckError, ConfigError, ImageError, UnavailableError, UsageError
 from edgestyle.feedforward import FeedForward, FeedForwardConfig
-from edgestyle.training.initialisation import unit_variance
-from edgestyle.training.loop import STATE, Progress, Run, TrainConfig, train
 from edgestyle.losses import (
     PerceptualLoss,
     content_loss,
@@ -25,6 +23,8 @@ from edgestyle.losses import (
     total_variation,
 )
 from edgestyle.perceptual import VGG19, find_vgg_weights
+from edgestyle.training.initialisation import unit_variance
+from edgestyle.training.loop import STATE, Progress, Run, TrainConfig, train
 from edgestyle.training.photos import Photos, load_painting
 
 SMALL = FeedForwardConfig(width=8, trunk_width=8, trunk_blocks=1)

@@ -42,9 +42,9 @@ def run(args: argparse.Namespace) -> int:
     """Score every model on every photo."""
     from edgestyle import images, score
     from edgestyle.contact_sheet import contact_sheet
-    from edgestyle.stylize import open_painter
     from edgestyle.losses import PerceptualLoss
     from edgestyle.perceptual import VGG19, find_vgg_weights
+    from edgestyle.stylize import open_painter
     from edgestyle.training.photos import load_painting
 
     if args.sheet:

@@ -62,9 +62,9 @@ def run(args: argparse.Namespace) -> int:
     """Train, or go on training."""
     from edgestyle import checkpoint
     from edgestyle.files import make_folder
-    from edgestyle.training.loop import STATE, Run, TrainConfig, train
     from edgestyle.losses import PerceptualLoss
     from edgestyle.perceptual import VGG19, find_vgg_weights
+    from edgestyle.training.loop import STATE, Run, TrainConfig, train
     from edgestyle.training.photos import Photos, load_painting
 
     config = TrainConfig(

@@ -1,1 +1,1 @@
-"""Reports: a `Document` of sections, tables, pictures and plots, written as HTML or Markdown, and checks as JUnit XML."""
+"""Reports: a `Document` of sections, tables, pictures and plots, as HTML or Markdown; checks as JUnit XML."""

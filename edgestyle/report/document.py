@@ -1,4 +1,4 @@
-"""What a report consists of, before it is HTML or Markdown. Commands build it; the renderers beside this file write it."""
+"""What a report consists of, before it is HTML or Markdown: commands build it, the files beside this one write it."""
 
 from __future__ import annotations
 

@@ -19,8 +19,8 @@ from torch import Tensor
 from edgestyle.errors import CheckError, ConfigError
 from edgestyle.feedforward import FeedForward, FeedForwardConfig, deploy
 from edgestyle.files import staged
-from edgestyle.training.initialisation import learn_identity, unit_variance
 from edgestyle.losses import Losses, PerceptualLoss
+from edgestyle.training.initialisation import learn_identity, unit_variance
 from edgestyle.training.photos import Photos
 
 STATE = "state.pt"
