@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,8 +15,10 @@ from numpy.typing import NDArray
 from edgestyle.errors import CheckError, ConfigError, MissingExtraError
 from edgestyle.manifest import METADATA_KEY, Contract, Layout, parse_contract
 from edgestyle.quiet import quiet
-from edgestyle.runner import Image, Runner, check_size, installed
+from edgestyle.runner import Image, Placement, Runner, check_size, installed
 
+_DELEGATE = "DELEGATE"
+"""What LiteRT calls an op that stands for those that it has handed over."""
 _IDENTIFIER = b"TFL3"
 _TYPES = (np.float32, np.uint8, np.int8)
 
@@ -61,17 +64,37 @@ class LiteRtSession:
         check_size(self.path, self.size, image)
         return np.concatenate([self._run_one(image[i : i + 1]) for i in range(len(image))])
 
+    def bind(self, image: Image) -> Callable[[], object]:
+        check_size(self.path, self.size, image)
+        return partial(self._call, _encode(image, self.input))
+
+    def placement(self) -> Placement:
+        ops = {op["index"]: op for op in self.interpreter._get_ops_details()}  # LiteRT has no public name for it
+        delegates = [op for op in ops.values() if op["op_name"] == _DELEGATE]
+        delegated = {index for delegate in delegates for index in _replaced(delegate, ops)}
+        own = ops.keys() - {op["index"] for op in delegates}
+        return Placement(
+            total=len(own),
+            delegated=len(delegated),
+            partitions=len(delegates),
+            fallback_ops=tuple(sorted({ops[index]["op_name"] for index in own - delegated})),
+        )
+
+    def _call(self, value: NDArray[Any]) -> NDArray[Any]:
+        if self.size is None and value.shape != tuple(self.interpreter.get_input_details()[0]["shape"]):
+            self.interpreter.resize_tensor_input(self.input.index, value.shape)
+            self.interpreter.allocate_tensors()
+        self.interpreter.set_tensor(self.input.index, value)
+        self.interpreter.invoke()
+        result: NDArray[Any] = self.interpreter.get_tensor(self.output.index)
+        return result
+
     def _run_one(self, image: Image) -> Image:
-        value = _encode(image, self.input)
         try:
-            if self.size is None:
-                self.interpreter.resize_tensor_input(self.input.index, value.shape)
-                self.interpreter.allocate_tensors()
-            self.interpreter.set_tensor(self.input.index, value)
-            self.interpreter.invoke()
+            output = self._call(_encode(image, self.input))
         except (RuntimeError, ValueError) as error:
             raise CheckError(f"{self.path} cannot be run at {image.shape[2:]}: {_one_line(error)}") from error
-        return _decode(self.interpreter.get_tensor(self.output.index), self.output)
+        return _decode(output, self.output)
 
 
 def open_file(path: Path) -> LiteRtSession:
@@ -113,6 +136,19 @@ def _read(path: Path) -> bytes:
         came = "is empty" if not content else f"lacks the mark {_IDENTIFIER.decode()} of TFLite files"
         raise ConfigError(f"{path} is not a TFLite file: it {came}")
     return content
+
+
+def _replaced(delegate: dict[str, Any], ops: dict[int, dict[str, Any]]) -> Iterator[int]:
+    """The ops in whose place a delegate runs: those between its inputs and its outputs."""
+    makers = {tensor: index for index, op in ops.items() if op["op_name"] != _DELEGATE for tensor in op["outputs"]}
+    seen, waiting = set(delegate["inputs"].tolist()), delegate["outputs"].tolist()
+    while waiting:
+        tensor = waiting.pop()
+        if tensor in makers and tensor not in seen:
+            op = ops[makers[tensor]]
+            seen.update(op["outputs"].tolist())
+            waiting.extend(op["inputs"].tolist())
+            yield op["index"]
 
 
 def _metadata(content: bytes) -> str | None:

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from edgestyle.errors import CheckError, ConfigError, MissingExtraError, UsageError
 from edgestyle.manifest import METADATA_KEY, Contract, Layout, parse_contract
-from edgestyle.runner import Image, Runner, check_size, installed
+from edgestyle.runner import Image, Placement, Runner, check_size, installed
 
 _DTYPES: dict[str, type[np.generic]] = {
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
     "tensor(uint8)": np.uint8,
 }
+CPU = "CPUExecutionProvider"
 _SILENT = 4  # ONNX Runtime's log level "fatal": what goes wrong is raised, and need not be on the terminal too
 
 
@@ -32,8 +33,10 @@ class OnnxSession:
     size: tuple[int, int] | None
     layout: Layout
     dtype: type[np.generic]
-    call: Callable[[NDArray[Any]], NDArray[Any]]
-    """The file's input -> its output, as they are."""
+    session: Any
+    """ONNX Runtime's."""
+    provider: str
+    """ONNX Runtime's name of the delegate that was asked for."""
 
     def run(self, image: Image) -> Image:
         """The network's picture of `image` (B, 3, H, W), one after another: files take one at a time.
@@ -46,9 +49,28 @@ class OnnxSession:
         self._check_multiple(image.shape[2], image.shape[3])
         return np.concatenate([self._run_one(image[i : i + 1]) for i in range(len(image))])
 
+    def bind(self, image: Image) -> Callable[[], object]:
+        check_size(self.path, self.size, image)
+        self._check_multiple(image.shape[2], image.shape[3])
+        return partial(self._call, _encode(image, self.layout, self.dtype))
+
+    def placement(self) -> Placement:
+        pieces = self.session.get_provider_graph_assignment_info()
+        ops = [(node.op_type, piece.ep_name == self.provider) for piece in pieces for node in piece.get_nodes()]
+        handed_over = sum(piece.ep_name == self.provider for piece in pieces)
+        return Placement(
+            total=len(ops),
+            delegated=sum(delegated for _, delegated in ops),
+            partitions=1 if self.provider == CPU else handed_over,  # on the CPU each op is listed as a piece
+            fallback_ops=tuple(sorted({name for name, delegated in ops if not delegated})),
+        )
+
+    def _call(self, value: NDArray[Any]) -> Any:
+        return self.session.run(None, {self.session.get_inputs()[0].name: value})[0]
+
     def _run_one(self, image: Image) -> Image:
         try:
-            output = self.call(_encode(image, self.layout, self.dtype))
+            output = self._call(_encode(image, self.layout, self.dtype))
         except Exception as error:  # onnxruntime's own types have no common base
             raise CheckError(f"{self.path} cannot be run at {image.shape[2:]}: {_first_line(error)}") from error
         return _decode(output, self.path)
@@ -76,10 +98,11 @@ def open_file(path: Path) -> OnnxSession:
         raise ConfigError(f"{path} is not a file; an .onnx file is needed")
     options = ort.SessionOptions()
     options.log_severity_level = _SILENT
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     # Idle threads would spin for a while after each run, and steal the cores from whatever comes next.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(path, options, providers=[CPU])
     except Exception as error:  # onnxruntime's own types have no common base
         raise ConfigError(
             f"{path} cannot be opened as ONNX, or it is truncated; copy or export it again ({_first_line(error)})"
@@ -88,8 +111,7 @@ def open_file(path: Path) -> OnnxSession:
     layout, size, dtype = _read_input(session, path)
     text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
     contract = parse_contract(text, path) if text is not None else None
-    name = session.get_inputs()[0].name
-    return OnnxSession(path, contract, size, layout, dtype, lambda x: session.run(None, {name: x})[0])
+    return OnnxSession(path, contract, size, layout, dtype, session, CPU)
 
 
 def _read_input(session: Any, path: Path) -> tuple[Layout, tuple[int, int] | None, type[np.generic]]:
