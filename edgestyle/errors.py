@@ -13,12 +13,21 @@ EdgestyleError            base; the message is one line: what came, what is allo
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 
 class EdgestyleError(Exception):
     """Base of all errors that edgestyle raises on purpose. Its text is one line, fit to be shown to a user."""
 
     exit_code = 1
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled with its text, not with the arguments that its class takes: it may come from another process."""
+        return _restore, (type(self), self.args), self.__dict__
+
+
+def _restore(kind: type[EdgestyleError], args: tuple[Any, ...]) -> EdgestyleError:
+    return kind.__new__(kind, *args)
 
 
 class UsageError(EdgestyleError):
