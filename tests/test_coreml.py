@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -32,11 +33,13 @@ from edgestyle.files import sha256
 from edgestyle.images import Image
 from edgestyle.manifest import METADATA_KEY, Contract
 from edgestyle.quiet import quiet
+from edgestyle.runner import Placement
 from edgestyle.runners import coreml
 from edgestyle.runners.coreml_evaluator import RUNNER, EvaluatorSession
 from edgestyle.target import Size
 
 ct = coreml_package.import_coremltools()
+CORE_ML = {"cpu": coreml.CPU, "gpu": coreml.GPU, "ane": coreml.ANE}
 MODEL = "Data/com.apple.CoreML/model.mlmodel"
 WEIGHTS = "Data/com.apple.CoreML/weights/weight.bin"
 OPS = {
@@ -181,6 +184,17 @@ def test_pictures_of_a_batch_are_painted_one_by_one(fp16: Path, photo: Image) ->
     mirrored = np.ascontiguousarray(photo[..., ::-1])
     both = session.run(np.concatenate([photo, mirrored]))
     np.testing.assert_array_equal(both, np.concatenate([session.run(photo), session.run(mirrored)]))
+
+
+def test_a_bound_run_computes_the_same(fp16: Path, photo: Image) -> None:
+    session = EvaluatorSession(fp16)
+    run = session.bind(photo)
+    np.testing.assert_allclose(run()["stylized"].numpy() / 255, session.run(photo), atol=1e-6)
+
+
+def test_every_op_is_evaluated(fp16: Path) -> None:
+    count = ops(fp16).total()
+    assert EvaluatorSession(fp16).placement() == Placement(total=count, delegated=count, partitions=1)
 
 
 def test_eight_bits_come_at_the_very_end(fp16: Path, photo: Image) -> None:
@@ -349,16 +363,18 @@ def test_what_does_not_map_a_picture_to_a_picture_is_refused(tmp_path: Path) -> 
 
 
 @pytest.mark.skipif(platform.system() == "Darwin", reason="Core ML is here")
-def test_off_a_mac_it_says_so(fp16: Path) -> None:
-    probe = coreml.RUNNER.probe()
+@pytest.mark.parametrize("runner", CORE_ML, ids=str)
+def test_off_a_mac_it_says_so(runner: str, fp16: Path) -> None:
+    probe = CORE_ML[runner].probe()
     assert (probe.status, probe.reason) == ("cannot run", "needs macOS")
     with pytest.raises(UnavailableError, match="needs macOS; the delegate coreml-evaluator"):
-        coreml.RUNNER.open(fp16)
+        CORE_ML[runner].open(fp16)
 
 
 @pytest.mark.skipif(platform.system() != "Darwin", reason="needs macOS")
-def test_on_a_mac_it_agrees_with_the_network(fp16: Path, photo: Image, painting: Image) -> None:
-    assert measure(coreml.RUNNER.open(fp16).run(photo), painting).psnr_db >= 45
+@pytest.mark.parametrize("runner", CORE_ML, ids=str)
+def test_on_a_mac_it_agrees_with_the_network(runner: str, fp16: Path, photo: Image, painting: Image) -> None:
+    assert measure(CORE_ML[runner].open(fp16).run(photo), painting).psnr_db >= 45
 
 
 @pytest.mark.parametrize("colours", ["RGB", "BGR"])
@@ -378,25 +394,67 @@ def test_core_ml_is_given_arrays_where_it_wants_them(photo: Image) -> None:
     np.testing.assert_allclose(coreml.from_coreml(end, array), photo, atol=1e-6)
 
 
-def test_a_session_asks_core_ml_for_one_picture_after_the_other(
-    fp16: Path, photo: Image, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With the evaluator in place of Core ML's `predict`, which is all that cannot run here."""
+class Model:
+    """In place of Core ML's own, with the evaluator's `predict`: that is all that cannot run here."""
 
-    class Model:
-        def __init__(self, path: str, compute_units: Any) -> None:
-            self.session, self.units = EvaluatorSession(Path(path), eight_bit=True), compute_units
+    def __init__(self, path: str, compute_units: Any) -> None:
+        self.session, self.units = EvaluatorSession(Path(path), eight_bit=True), compute_units
 
-        def predict(self, features: dict[str, PIL.Image.Image]) -> dict[str, PIL.Image.Image]:
-            pixels = np.asarray(features["image"], np.float32).transpose(2, 0, 1)[None] / 255
-            painted = np.rint(self.session.run(pixels)[0].transpose(1, 2, 0) * 255).astype(np.uint8)
-            return {"stylized": PIL.Image.fromarray(painted).convert("RGBA")}
+    def predict(self, features: dict[str, PIL.Image.Image]) -> dict[str, PIL.Image.Image]:
+        pixels = np.asarray(features["image"], np.float32).transpose(2, 0, 1)[None] / 255
+        painted = np.rint(self.session.run(pixels)[0].transpose(1, 2, 0) * 255).astype(np.uint8)
+        return {"stylized": PIL.Image.fromarray(painted).convert("RGBA")}
 
+    def get_compiled_model_path(self) -> str:
+        return "compiled.mlmodelc"
+
+
+@pytest.fixture
+def mac(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "system", lambda: "Darwin")
     monkeypatch.setattr(ct.models, "MLModel", Model)
-    session = coreml.CoreMLSession(fp16, compute_units="CPU_ONLY")
-    assert session._model.units == ct.ComputeUnit.CPU_ONLY
+
+
+@pytest.mark.usefixtures("mac")
+@pytest.mark.parametrize(("name", "units"), [("cpu", "CPU_ONLY"), ("gpu", "CPU_AND_GPU"), ("ane", "CPU_AND_NE")])
+def test_a_session_asks_core_ml_for_one_picture_after_the_other(
+    name: str, units: str, fp16: Path, photo: Image
+) -> None:
+    session = CORE_ML[name].open(fp16)
+    assert isinstance(session, coreml.CoreMLSession)
+    assert session._model.units == ct.ComputeUnit[units]
     assert session.size == (64, 96)
-    assert coreml.RUNNER.probe().status == "works"
+    assert CORE_ML[name].probe().status == "works"
     both = np.concatenate([photo, photo[..., ::-1]])
     np.testing.assert_allclose(session.run(both), EvaluatorSession(fp16, eight_bit=True).run(both), atol=1e-6)
+
+
+@pytest.mark.usefixtures("mac")
+def test_core_ml_says_where_each_op_runs(fp16: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compute plan as coremltools gives it; the types of its devices are coremltools' own."""
+    devices = ct.models.compute_device
+    ane, cpu = (object.__new__(devices.MLNeuralEngineComputeDevice), object.__new__(devices.MLCPUComputeDevice))
+    ran = [("const", None), ("ios16.conv", ane), ("ios16.pad", cpu), ("ios16.conv", ane), ("ios16.mul", ane)]
+    operations = [SimpleNamespace(operator_name=name, device=device) for name, device in ran]
+    plan = SimpleNamespace(
+        model_structure=SimpleNamespace(
+            program=SimpleNamespace(functions={"main": SimpleNamespace(block=SimpleNamespace(operations=operations))})
+        ),
+        get_compute_device_usage_for_mlprogram_operation=lambda op: SimpleNamespace(preferred_compute_device=op.device),
+    )
+    asked: list[Any] = []
+
+    def load(path: str, compute_units: Any) -> Any:
+        asked.append((path, compute_units))
+        return plan
+
+    session = coreml.ANE.open(fp16)
+    monkeypatch.setattr(ct.models.compute_plan.MLComputePlan, "load_from_path", load)
+    assert session.placement() == Placement(total=4, delegated=3, partitions=2, fallback_ops=("pad",))
+    assert asked == [("compiled.mlmodelc", ct.ComputeUnit.CPU_AND_NE)]
+
+
+@pytest.mark.usefixtures("mac")
+@pytest.mark.skipif(platform.system() == "Darwin", reason="a new macOS has compute plans")
+def test_where_there_is_no_compute_plan_nothing_is_claimed(fp16: Path) -> None:
+    assert coreml.GPU.open(fp16).placement() is None

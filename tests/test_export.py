@@ -85,7 +85,7 @@ def test_the_golden_pair_tests_an_app(exported: Path, target: str) -> None:
 def test_core_ml_proper_says_why_it_could_not_run(exported: Path) -> None:
     manifest = read_manifest(exported / "tiny-64.mlpackage")
     assert manifest is not None
-    proper = {check.delegate: check for check in manifest.checks}["coreml"]
+    proper = {check.delegate: check for check in manifest.checks}["coreml-ane"]
     if proper.status == "could not run":
         assert "macOS" in proper.reason
     else:

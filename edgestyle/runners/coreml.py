@@ -1,10 +1,17 @@
-"""Core ML itself, on a Mac: CPU, GPU and Neural Engine."""
+"""Core ML itself, on a Mac: one runner each for the CPU, the GPU and the Neural Engine.
+
+Core ML is told which compute units it may use and chooses among them op by op; the CPU is always one of them. What it
+chose is read from its compute plan (`MLComputePlan`, macOS 14.4 or newer).
+"""
 
 from __future__ import annotations
 
 import platform
+from collections.abc import Callable
+from functools import partial
+from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import PIL.Image
@@ -13,10 +20,25 @@ from edgestyle import coreml_package
 from edgestyle.coreml_package import End
 from edgestyle.errors import UnavailableError
 from edgestyle.images import Image
-from edgestyle.runner import Availability, Runner, installed
+from edgestyle.runner import Availability, Placement, Runner, installed
 
-ComputeUnits = Literal["ALL", "CPU_ONLY", "CPU_AND_GPU", "CPU_AND_NE"]
-"""Where Core ML may run a model; it chooses among them op by op."""
+
+class Unit(NamedTuple):
+    """A compute unit."""
+
+    title: str
+    hardware: Literal["cpu", "gpu", "npu"]
+    allowed: str
+    """Of `coremltools.ComputeUnit`: what Core ML may use."""
+    device: str
+    """Of `coremltools.models.compute_device`: what it is in a compute plan."""
+
+
+UNITS = {
+    "cpu": Unit("CPU", "cpu", "CPU_ONLY", "MLCPUComputeDevice"),
+    "gpu": Unit("GPU", "gpu", "CPU_AND_GPU", "MLGPUComputeDevice"),
+    "ane": Unit("Neural Engine", "npu", "CPU_AND_NE", "MLNeuralEngineComputeDevice"),
+}
 
 
 class CoreMLSession:
@@ -24,7 +46,7 @@ class CoreMLSession:
 
     Args:
         path: The `.mlpackage` folder.
-        compute_units: Where Core ML may run it.
+        unit: Where Core ML shall run it.
 
     Raises:
         ConfigError: It is not a whole Core ML package, or does not map one picture to one picture.
@@ -32,7 +54,7 @@ class CoreMLSession:
         MissingExtraError: coremltools is not installed.
     """
 
-    def __init__(self, path: Path, compute_units: ComputeUnits = "ALL") -> None:
+    def __init__(self, path: Path, unit: Unit) -> None:
         if platform.system() != "Darwin":
             raise UnavailableError("Core ML needs macOS; the delegate coreml-evaluator runs the same file here")
         ct = coreml_package.import_coremltools()
@@ -40,17 +62,48 @@ class CoreMLSession:
         self.contract = package.contract
         self.size = package.input.size
         self._ends = package.input, package.output
+        self._unit = unit
         try:
-            self._model = ct.models.MLModel(str(path), compute_units=ct.ComputeUnit[compute_units])
+            self._model = ct.models.MLModel(str(path), compute_units=ct.ComputeUnit[unit.allowed])
         except Exception as error:  # Core ML's compiler raises any type
             raise UnavailableError(f"Core ML cannot load {path}: {error}") from error
 
     def run(self, image: Image) -> Image:
-        source, sink = self._ends
+        sink = self._ends[1]
         return np.concatenate([
-            from_coreml(sink, self._model.predict({source.name: to_coreml(source, image[i : i + 1])})[sink.name])
-            for i in range(len(image))
+            from_coreml(sink, self.bind(image[i : i + 1])()[sink.name]) for i in range(len(image))
         ])  # fmt: skip
+
+    def bind(self, image: Image) -> Callable[[], dict[str, Any]]:
+        source = self._ends[0]
+        return partial(self._model.predict, {source.name: to_coreml(source, image)})
+
+    def placement(self) -> Placement | None:
+        ct = coreml_package.import_coremltools()
+        try:
+            plan = ct.models.compute_plan.MLComputePlan.load_from_path(
+                self._model.get_compiled_model_path(), compute_units=ct.ComputeUnit[self._unit.allowed]
+            )
+            operations = plan.model_structure.program.functions["main"].block.operations
+        except Exception:  # a macOS before 14.4 has no compute plans, and says so with any type
+            return None
+        return _placement(plan, operations, getattr(ct.models.compute_device, self._unit.device))
+
+
+def _placement(plan: Any, operations: list[Any], wanted: type) -> Placement:
+    """What a compute plan comes to; constants run nowhere and are not counted."""
+    placed = []
+    for op in operations:
+        kind = op.operator_name.rpartition(".")[2]  # "ios16.conv"
+        if not kind.startswith("const"):
+            usage = plan.get_compute_device_usage_for_mlprogram_operation(op)
+            placed.append((kind, usage is not None and isinstance(usage.preferred_compute_device, wanted)))
+    return Placement(
+        total=len(placed),
+        delegated=sum(there for _, there in placed),
+        partitions=sum(there for there, _ in groupby(there for _, there in placed)),
+        fallback_ops=tuple(sorted({kind for kind, there in placed if not there})),
+    )
 
 
 def to_coreml(end: End, image: Image) -> Any:
@@ -58,9 +111,8 @@ def to_coreml(end: End, image: Image) -> Any:
     tensor = end.encode(image)
     if end.kind == "tensor":
         return tensor
-    rgb = (
-        tensor if end.colours == "RGB" else tensor[:, ::-1]
-    )  # a PIL image is RGB; Core ML brings it to the model's order
+    # a PIL image is RGB; Core ML brings it to the model's order
+    rgb = tensor if end.colours == "RGB" else tensor[:, ::-1]
     return PIL.Image.fromarray(rgb[0].transpose(1, 2, 0).astype(np.uint8))
 
 
@@ -78,11 +130,16 @@ def _probe() -> Availability:
     return installed("coreml", "coremltools")
 
 
-RUNNER = Runner(
-    name="coreml",
-    title="Core ML",
-    hardware="cpu",
-    suffixes=(".mlpackage",),
-    probe=_probe,
-    open=CoreMLSession,
-)
+def _runner(name: str) -> Runner:
+    unit = UNITS[name]
+    return Runner(
+        name=f"coreml-{name}",
+        title=f"Core ML on the {unit.title}",
+        hardware=unit.hardware,
+        suffixes=(".mlpackage",),
+        probe=_probe,
+        open=partial(CoreMLSession, unit=unit),
+    )
+
+
+CPU, GPU, ANE = map(_runner, UNITS)

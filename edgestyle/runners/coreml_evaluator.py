@@ -16,6 +16,7 @@ leaves 58.9 dB, which would hide what the network itself does.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ from edgestyle.coreml_package import Package
 from edgestyle.errors import ConfigError, UnavailableError
 from edgestyle.images import Image
 from edgestyle.quiet import quiet
-from edgestyle.runner import Runner, installed
+from edgestyle.runner import Placement, Runner, installed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,15 +57,19 @@ class EvaluatorSession:
 
     def run(self, image: Image) -> Image:
         """The network's pictures of `image` (B, 3, H, W), one after the other: a package takes one at a time."""
+        sink = self._ends[1]
+        results = [self.bind(image[i : i + 1])()[sink.name] for i in range(len(image))]
+        return np.concatenate([sink.decode(result.numpy(), self._eight_bit) for result in results])
+
+    def bind(self, image: Image) -> Callable[[], dict[str, Tensor]]:
         import torch
 
-        source, sink = self._ends
-        painted = []
-        for i in range(len(image)):
-            tensor = torch.from_numpy(source.encode(image[i : i + 1]))
-            result = evaluate(self._program, {source.name: tensor})[sink.name]
-            painted.append(sink.decode(result.numpy(), self._eight_bit))
-        return np.concatenate(painted)
+        source = self._ends[0]
+        return partial(evaluate, self._program, {source.name: torch.from_numpy(source.encode(image))})
+
+    def placement(self) -> Placement:
+        count = sum(not _is_constant(op) for op in self._program.operations)
+        return Placement(total=count, delegated=count, partitions=1)
 
 
 def load(package: Package) -> Any:
