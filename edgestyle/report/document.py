@@ -37,6 +37,8 @@ class Table:
 
     columns: Sequence[Column]
     rows: Sequence[Sequence[Cell]]
+    title: str = ""
+    """Needed where a section has several tables."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Plot:
 
     title: str
     svg: str
+    """Empty where it could not be drawn; `description` then says why."""
     description: str
     """What it shows, for those that cannot see it, and in Markdown."""
 
@@ -86,6 +89,8 @@ class Document:
     lead: str
     """What was checked and how it went, in a sentence or two."""
     sections: Sequence[Section]
+    facts: Sequence[tuple[str, str]] = ()
+    """What the results stand on, by name: machine, versions, date. Shown at the end."""
 
 
 @dataclass(frozen=True)
