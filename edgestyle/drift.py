@@ -45,10 +45,18 @@ def measure(actual: NDArray[np.float32], reference: NDArray[np.float32]) -> Drif
         raise CheckError("the output holds NaN or infinity")
     a, b = actual.astype(np.float64), reference.astype(np.float64)
     difference = np.abs(a - b)
-    mse = float(np.square(difference).mean())
-    psnr = -10 * math.log10(mse) if mse > 0 else PSNR_CEILING_DB
     ssim = np.mean([structural_similarity(x, y, data_range=1.0, channel_axis=0) for x, y in zip(a, b, strict=True)])
-    return Drift(min(psnr, PSNR_CEILING_DB), float(difference.max()), float(difference.mean()), float(ssim))
+    return Drift(
+        psnr_db=psnr(np.square(difference).mean()),
+        max_abs=float(difference.max()),
+        mean_abs=float(difference.mean()),
+        ssim=float(ssim),
+    )
+
+
+def psnr(mse: float) -> float:
+    """Peak signal-to-noise ratio of a mean squared error, peak 1.0: `-10 log10(mse)` dB, at most `PSNR_CEILING_DB`."""
+    return min(-10 * math.log10(mse), PSNR_CEILING_DB) if mse > 0 else PSNR_CEILING_DB
 
 
 def worst(drifts: Iterable[Drift]) -> Drift:

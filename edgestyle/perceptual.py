@@ -1,10 +1,11 @@
-"""VGG-19, the network whose features the losses compare (Simonyan & Zisserman 2014, arXiv:1409.1556)."""
+"""Networks whose features losses and metrics compare, VGG-19 first (Simonyan & Zisserman 2014, arXiv:1409.1556)."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -26,6 +27,17 @@ _LAYERS = (
 )
 _CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
 WEIGHTS_NAME = "vgg19_conv1_1-conv3_4_fp16.npz"
+
+
+class PerceptualNetwork(Protocol):
+    """A frozen network that was trained to see, whose features say more of two pictures than their pixels do."""
+
+    def __call__(self, x: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
+        """Features of pictures at the layers named, which are those of VGG-19: "relu1_1", "relu2_1", ...
+
+        Shapes: (B, 3, H, W) RGB in [0, 1] -> (B, C, H / s, W / s), s = 1 for relu1, 2 for relu2, 4 for relu3.
+        """
+        ...
 
 
 def find_vgg_weights(path: Path | None = None) -> Path:

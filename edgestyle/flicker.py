@@ -1,0 +1,125 @@
+"""How much more an exported network flickers than the float one.
+
+In a film the eye forgives a wrong colour and not a restless one. So each frame is laid over the one before, moved as
+the scene moved, and what still differs is flicker: the warping error of Lai et al. 2018 (arXiv:1808.00449), as a PSNR.
+An error that is different in every frame shows up here, and one that stays where it is does not.
+
+Clips with a known flow will do, and so will one photo: `pan` moves a window over it by whole pixels, and the motion is
+known exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgestyle import drift
+from edgestyle.errors import CheckError, UsageError
+from edgestyle.images import Image
+
+Flow: TypeAlias = NDArray[np.float32]
+"""(2, H, W), x then y, in pixels: what is at p in one frame is at p + flow(p) in the next. NaN where that is unknown or
+hidden. The convention of the Middlebury and KITTI benchmarks."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Frames and how things move between them."""
+
+    frames: Sequence[Image]
+    """(1, 3, H, W) each, RGB in [0, 1]."""
+    flows: Sequence[Flow]
+    """From each frame to the next: one fewer than frames."""
+
+
+@dataclass(frozen=True)
+class Flicker:
+    """Steadiness of two networks on the same clip: PSNR in dB of frames against the next ones moved back, at most 200."""
+
+    actual_db: float
+    """Of the exported network."""
+    reference_db: float
+    """Of the float network."""
+
+    @property
+    def drift_db(self) -> float:
+        """How much more the exported network flickers: `20 log10(rms of actual / rms of reference)`; 0 is no more."""
+        return self.reference_db - self.actual_db
+
+
+def measure(actual: Sequence[Image], reference: Sequence[Image], flows: Sequence[Flow]) -> Flicker:
+    """Flicker of what an exported network made of a clip, against what the float network made of it.
+
+    Args:
+        actual: The exported network's pictures, (1, 3, H, W) in [0, 1], in the order of the frames.
+        reference: The float network's.
+        flows: Of the clip: `Clip.flows`.
+
+    Raises:
+        CheckError: The pictures do not fit the flows, hold NaN or infinity, or no pixel can be followed.
+    """
+    return Flicker(steadiness(actual, flows), steadiness(reference, flows))
+
+
+def steadiness(pictures: Sequence[Image], flows: Sequence[Flow]) -> float:
+    """PSNR in dB of each picture against the next one moved back, over all pixels that can be followed, at most 200.
+
+    Raises:
+        CheckError: As `measure`.
+    """
+    if len(pictures) != len(flows) + 1:
+        raise CheckError(f"{len(pictures)} pictures came for {len(flows)} flows; there must be one more than flows")
+    if not all(np.isfinite(picture).all() for picture in pictures):
+        raise CheckError("the output holds NaN or infinity")
+    errors = []
+    for (picture, following), flow in zip(pairwise(pictures), flows, strict=True):
+        error = np.square(moved_back(following, flow) - picture)
+        errors.append(error[np.isfinite(error)])
+    if not sum(error.size for error in errors):
+        raise CheckError("no pixel stays in the picture from one frame to the next; move less, or give larger frames")
+    return drift.psnr(np.concatenate(errors).mean())
+
+
+def moved_back(following: Image, flow: Flow) -> NDArray[np.float64]:
+    """The next picture laid over this one: `out(p) = following(p + flow(p))`, bilinear; exact for whole pixels.
+
+    Shapes: (1, 3, H, W) and (2, H, W) -> (1, 3, H, W), NaN where p + flow(p) is unknown or outside.
+
+    Raises:
+        CheckError: The sizes differ.
+    """
+    from skimage.transform import warp
+
+    if following.shape[2:] != flow.shape[1:]:
+        raise CheckError(f"the picture is {following.shape[2:]} and its flow {flow.shape[1:]}; they must be alike")
+    where = np.nan_to_num(np.indices(flow.shape[1:]) + flow[::-1], nan=-1.0)  # rows, columns; -1 is outside
+    planes = following[0].astype(np.float64)
+    return np.stack([warp(plane, where, order=1, cval=np.nan, clip=False) for plane in planes])[None]
+
+
+def pan(photo: Image, size: tuple[int, int], step: tuple[int, int] = (3, 5), frames: int = 8) -> Clip:
+    """A clip made by moving a window over a photo.
+
+    Args:
+        photo: (1, 3, H, W) RGB in [0, 1].
+        size: Height and width of the window in pixels.
+        step: Pixels down and to the right from each frame to the next. The default is no multiple of a network's
+            stride, so that nothing repeats itself for 8 frames.
+        frames: How many.
+
+    Raises:
+        UsageError: The window leaves the photo.
+    """
+    (height, width), (down, right) = size, step
+    far = (height + down * (frames - 1), width + right * (frames - 1))
+    if min(*size, *step, frames - 1) < 0 or far[0] > photo.shape[2] or far[1] > photo.shape[3]:
+        came = f"{photo.shape[3]}x{photo.shape[2]}"
+        raise UsageError(f"{frames} frames of {width}x{height} reach {far[1]}x{far[0]}; the photo is {came}")
+    offsets = [(down * i, right * i) for i in range(frames)]
+    flow = np.broadcast_to(np.array([-right, -down], np.float32)[:, None, None], (2, height, width))
+    return Clip([photo[:, :, y : y + height, x : x + width] for y, x in offsets], [flow] * (frames - 1))
