@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgestyle import images, registry
+from edgestyle import gates, images, registry
 from edgestyle.checkpoint import Checkpoint
 from edgestyle.drift import measure, worst
 from edgestyle.errors import CheckError, UnknownNameError, UsageError
@@ -45,7 +45,14 @@ class Artifact:
     """Time that the export took, verification included."""
 
 
-def export(checkpoint: Checkpoint, target: Target, size: Size, out: Path, scheme: str | None = None) -> Artifact:
+def export(
+    checkpoint: Checkpoint,
+    target: Target,
+    size: Size,
+    out: Path,
+    scheme: str | None = None,
+    overrides: gates.Overrides = gates.NO_OVERRIDES,
+) -> Artifact:
     """Export one network to one target, verify the written file, and put it with its manifest into `out`.
 
     Args:
@@ -54,6 +61,7 @@ def export(checkpoint: Checkpoint, target: Target, size: Size, out: Path, scheme
         size: Height and width, multiples of the network's stride, or "dynamic".
         out: A folder, made if need be.
         scheme: Number format; the target's own default if None.
+        overrides: Gates that differ from the table: `gate` of `edgestyle.settings.Settings`.
 
     Raises:
         UsageError: The target does not serve this size or scheme.
@@ -63,7 +71,6 @@ def export(checkpoint: Checkpoint, target: Target, size: Size, out: Path, scheme
     began = time.monotonic()
     scheme = scheme or target.default_scheme
     rewrite = _rewrite(target, scheme)
-    gate = rewrite.min_psnr_db if rewrite else target.native[scheme]
     net = checkpoint.network()
     check_size(target, size, net.stride)
     contract = contract_for(checkpoint, target, scheme, size, net.stride)
@@ -73,10 +80,10 @@ def export(checkpoint: Checkpoint, target: Target, size: Size, out: Path, scheme
         path = folder / name
         target.write(net, contract, path)
         if rewrite:
-            rewrite.apply(path)
-        checks = tuple(_check(runner, path, references, gate) for runner in _verifiers(target))
+            rewrite(path)
+        checks = tuple(_check(runner, path, references, scheme, overrides) for runner in _verifiers(target))
         _raise_if_failed(name, checks)
-        golden = _write_golden(folder, checkpoint.name, references[0], gate)
+        golden = _write_golden(folder, checkpoint.name, references[0], scheme)
         manifest = Manifest(
             contract=contract,
             file=name,
@@ -104,14 +111,11 @@ def size_text(size: Size) -> str:
     return str(width) if width == height else f"{width}x{height}"
 
 
-def schemes(target: Target) -> dict[str, float]:
-    """The schemes that serve a target -> the gate of each in dB, its default first."""
+def schemes(target: Target) -> list[str]:
+    """The schemes that serve a target, its default first."""
     found: list[Scheme] = registry.load_all(registry.SCHEMES)
-    gates = {
-        **target.native,
-        **{s.name: s.rewrites[target.name].min_psnr_db for s in found if target.name in s.rewrites},
-    }
-    return {target.default_scheme: gates.pop(target.default_scheme), **gates}
+    served = [*target.native, *(s.name for s in found if target.name in s.rewrites)]
+    return sorted(served, key=lambda scheme: scheme != target.default_scheme)
 
 
 def check_request(target: Target, size: Size, scheme: str | None) -> None:
@@ -207,14 +211,21 @@ def _verifiers(target: Target) -> Iterator[Runner]:
             yield registry.load(registry.RUNNERS, name)
 
 
-def _check(runner: Runner, path: Path, references: list[tuple[images.Image, images.Image]], gate: float) -> CheckResult:
+def _check(
+    runner: Runner,
+    path: Path,
+    references: list[tuple[images.Image, images.Image]],
+    scheme: str,
+    overrides: gates.Overrides,
+) -> CheckResult:
     """Run the written file over the photos and hold the worst of them against the gate."""
+    gate = gates.find(scheme, runner, overrides)
     result = partial(
         CheckResult,
         name="drift from the float network",
         delegate=runner.name,
         emulated=runner.emulated,
-        min_psnr_db=gate,
+        min_psnr_db=gate.psnr_db,
     )
     availability = runner.probe()
     if availability.status == "cannot run":
@@ -224,8 +235,8 @@ def _check(runner: Runner, path: Path, references: list[tuple[images.Image, imag
         drift = worst(measure(session.run(photo), expected) for photo, expected in references)
     except CheckError as error:
         return result(status="failed", reason=str(error))
-    if drift.psnr_db < gate:
-        reason = f"PSNR {drift.psnr_db:.1f} dB is under the gate of {gate:g} dB"
+    if drift.psnr_db < gate.psnr_db:
+        reason = f"PSNR {drift.psnr_db:.1f} dB is under the gate of {gate.psnr_db:g} dB"
         return result(status="failed", reason=reason, drift=drift)
     return result(status="passed", drift=drift)
 
@@ -236,7 +247,7 @@ def _raise_if_failed(name: str, checks: tuple[CheckResult, ...]) -> None:
             raise CheckError(f"{name} failed its check on {check.delegate}: {check.reason}; the file was not kept")
 
 
-def _write_golden(folder: Path, model: str, reference: tuple[images.Image, images.Image], gate: float) -> Golden:
+def _write_golden(folder: Path, model: str, reference: tuple[images.Image, images.Image], scheme: str) -> Golden:
     """The first reference as PNG files. They depend on the network and the size alone, so that targets share them."""
     photo, expected = reference
     height, width = photo.shape[2:]
@@ -248,5 +259,5 @@ def _write_golden(folder: Path, model: str, reference: tuple[images.Image, image
         input_sha256=sha256(folder / names["input"]),
         expected=names["expected"],
         expected_sha256=sha256(folder / names["expected"]),
-        min_psnr_db=min(gate, GOLDEN_PSNR_DB),
+        min_psnr_db=min(gates.lowest_psnr_db(scheme), GOLDEN_PSNR_DB),
     )

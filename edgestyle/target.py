@@ -36,9 +36,8 @@ class Target:
     """Name of the runner that verifies the written file on any machine."""
     native_runner: str | None
     """A second runner that verifies it where the machine has it (Core ML on macOS)."""
-    native: Mapping[str, float]
-    """Schemes that `write` itself serves (`contract.scheme` says which) -> smallest PSNR in dB against the float
-    network. Other schemes come from `quantize/`."""
+    native: tuple[str, ...]
+    """Schemes that `write` itself serves; `contract.scheme` says which. Others come from `quantize/`."""
     default_scheme: str
     dynamic: bool
     """Whether it serves files of free size."""
@@ -54,19 +53,16 @@ class Target:
     """
 
 
-@dataclass(frozen=True)
-class Rewrite:
-    """How a scheme is put on one target's fp32 file."""
-
-    apply: Callable[[Path], None]
-    """Rewrites the file in place (it is in a staging folder)."""
-    min_psnr_db: float
-    """The gate against the float network."""
+Rewrite = Callable[[Path], None]
+"""Puts a scheme on a target's fp32 file, in place (the file is in a staging folder)."""
 
 
 @dataclass(frozen=True)
 class Scheme:
-    """A number format of weights and activations, for the targets whose own writer does not serve it."""
+    """A number format of weights and activations, for the targets whose own writer does not serve it.
+
+    How far it may drift stands in `edgestyle.gates`.
+    """
 
     name: str
     """As on the command line: "fp16"."""

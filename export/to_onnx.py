@@ -174,7 +174,7 @@ TARGET = Target(
     spec=partial(image_spec, layout="NCHW"),
     runner="onnxruntime-cpu",
     native_runner=None,
-    native={"fp32": 70.0},
+    native=("fp32",),
     default_scheme="fp32",
     dynamic=True,
     probe=partial(installed, "onnx", "onnx", "onnxscript"),

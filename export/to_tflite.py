@@ -68,7 +68,7 @@ TARGET = Target(
     spec=partial(image_spec, layout="NHWC"),
     runner="litert-cpu",
     native_runner=None,
-    native={"fp32": 70.0},
+    native=("fp32",),
     default_scheme="fp32",
     dynamic=False,
     probe=partial(installed, "tflite", "litert_torch", "ai_edge_litert"),

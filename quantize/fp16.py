@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from edgestyle.errors import MissingExtraError
 from edgestyle.quiet import quiet
-from edgestyle.target import Rewrite, Scheme
+from edgestyle.target import Scheme
 
 if TYPE_CHECKING:
     import onnx
@@ -100,8 +100,5 @@ def rewrite_tflite(path: Path) -> None:
 SCHEME = Scheme(
     name="fp16",
     title="half-precision floats",
-    rewrites={
-        "onnx": Rewrite(apply=rewrite_onnx, min_psnr_db=55.0),
-        "tflite": Rewrite(apply=rewrite_tflite, min_psnr_db=55.0),
-    },
+    rewrites={"onnx": rewrite_onnx, "tflite": rewrite_tflite},
 )

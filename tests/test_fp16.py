@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import skimage.data
 
-from edgestyle import registry
+from edgestyle import gates, registry
 from edgestyle.checkpoint import Checkpoint
 from edgestyle.drift import measure
 from edgestyle.exporting import contract_for
@@ -28,7 +28,7 @@ def export(checkpoint: Checkpoint, name: str, folder: Path) -> tuple[Path, Path]
     full, half = folder / f"full{target.suffix}", folder / f"half{target.suffix}"
     target.write(checkpoint.network(), contract, full)
     shutil.copyfile(full, half)
-    SCHEME.rewrites[name].apply(half)
+    SCHEME.rewrites[name](half)
     return full, half
 
 
@@ -63,7 +63,7 @@ def check(files: tuple[Path, Path], target: Target, checkpoint: Checkpoint) -> N
     assert half.contract is not None
     assert (half.contract, half.size) == (full.contract, full.size)
     drift = measure(half.run(photo()), painted_by_torch(checkpoint))
-    assert SCHEME.rewrites[target.name].min_psnr_db <= drift.psnr_db < 100
+    assert gates.find("fp16", runner).psnr_db <= drift.psnr_db < 100
 
 
 def test_onnx_file_paints_the_same(onnx_files: tuple[Path, Path], tiny_checkpoint: Checkpoint) -> None:
@@ -77,7 +77,7 @@ def test_onnx_file_holds_in_true_half_precision(onnx_files: tuple[Path, Path], t
     (painted,) = ReferenceEvaluator(str(onnx_files[1])).run(None, {"image": photo()})
     assert painted.dtype == np.float32
     drift = measure(painted, painted_by_torch(tiny_checkpoint))
-    assert SCHEME.rewrites["onnx"].min_psnr_db <= drift.psnr_db < 90  # of the weights' rounding alone it is 95
+    assert 55 <= drift.psnr_db < 90  # of the weights' rounding alone it is 95
 
 
 def test_onnx_graph_is_fp16_from_the_first_convolution(onnx_files: tuple[Path, Path]) -> None:
@@ -123,5 +123,5 @@ def test_rewrites_say_nothing(
         copy = tmp_path / full.name
         shutil.copyfile(full, copy)
         capfd.readouterr()
-        SCHEME.rewrites[name].apply(copy)
+        SCHEME.rewrites[name](copy)
         assert capfd.readouterr() == ("", "")

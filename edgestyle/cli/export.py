@@ -55,10 +55,10 @@ def add(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Export every target at every size; 0 if all were verified, else 1."""
-    from edgestyle import checkpoint, exporting
+    from edgestyle import checkpoint, exporting, settings
     from edgestyle.errors import CheckError, MissingExtraError
 
-    found = checkpoint.find(args.model)
+    found, overrides = checkpoint.find(args.model), settings.load().gate
     jobs = [(target, size) for target in _targets(args.target) for size in map(parse_size, args.size)]
     for target, size in jobs:  # say no before the long work, not in the middle of it
         exporting.check_request(target, size, args.quantize)
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
         wanted = f"{target.title}, size {exporting.size_text(size)}"
         try:
             with output.progress(f"exporting {found.name} to {wanted}"):
-                artifact = exporting.export(found, target, size, args.out, args.quantize)
+                artifact = exporting.export(found, target, size, args.out, args.quantize, overrides)
         except (CheckError, MissingExtraError) as error:
             interrupts.check()
             output.note(f"error: {error}")
