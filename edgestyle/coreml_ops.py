@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from edgestyle import coreml_compression
 
 Ints = Sequence[int]
 Pads = list[tuple[int, int]]
@@ -417,50 +418,12 @@ def _slice_by_size(x: Tensor, begin: Tensor, size: Tensor) -> Tensor:
     return x
 
 
-# Number formats -------------------------------------------------------------------------------------------------------
-
-DTYPES = {
-    "fp16": torch.float32,
-    "fp32": torch.float32,
-    "bool": torch.bool,
-    **{name: getattr(torch, name) for name in ("int8", "uint8", "int16", "int32", "int64")},
-}
-"""How a number format of MIL is held here."""
-
-
 def _cast(x: Tensor, dtype: str) -> Tensor:
-    return x.to(DTYPES[dtype])
-
-
-def _along(value: Any, x: Tensor, axis: int | None) -> Tensor:
-    """A scale or zero point, shaped to be broadcast along `axis` of `x`."""
-    tensor = torch.as_tensor(value, dtype=torch.float32)
-    return tensor if axis is None or tensor.ndim == 0 else tensor.reshape([-1, *[1] * (x.ndim - 1 - axis % x.ndim)])
-
-
-def _quantize(
-    input: Tensor,  # noqa: A002  # the op's own name for it
-    scale: float | Tensor,
-    output_dtype: str,
-    zero_point: int | list[int] = 0,
-    axis: int | None = None,
-) -> Tensor:
-    limits = torch.iinfo(DTYPES[output_dtype])
-    levels = torch.round(input / _along(scale, input, axis)) + _along(zero_point, input, axis)
-    return levels.clamp(limits.min, limits.max).to(DTYPES[output_dtype])
-
-
-def _dequantize(
-    input: Tensor,  # noqa: A002
-    scale: float | Tensor,
-    zero_point: int | list[int] = 0,
-    axis: int | None = None,
-) -> Tensor:
-    return (input.float() - _along(zero_point, input, axis)) * _along(scale, input, axis)
+    return x.to(coreml_compression.DTYPES[dtype])
 
 
 OPS: dict[str, Callable[..., Tensor | tuple[Tensor, ...]]] = {
-    # constants, plain or compressed (const, constexpr_*), are materialised by whoever loads the program
+    **coreml_compression.OPS,
     "abs": _unary(torch.abs),
     "add": _binary(torch.add),
     "avg_pool": _avg_pool,
@@ -473,7 +436,6 @@ OPS: dict[str, Callable[..., Tensor | tuple[Tensor, ...]]] = {
     "conv_transpose": _conv_transpose,
     "crop": _crop,
     "depth_to_space": _depth_to_space,
-    "dequantize": _dequantize,
     "elu": _elu,
     "exp": _unary(torch.exp),
     "expand_dims": _expand_dims,
@@ -497,7 +459,6 @@ OPS: dict[str, Callable[..., Tensor | tuple[Tensor, ...]]] = {
     "pixel_unshuffle": _pixel_unshuffle,
     "pow": _binary(torch.pow),
     "prelu": _prelu,
-    "quantize": _quantize,
     "real_div": _binary(torch.div),
     "reduce_max": _reduce(torch.amax),
     "reduce_mean": _reduce(torch.mean),

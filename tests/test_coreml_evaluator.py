@@ -18,9 +18,9 @@ pytest.importorskip("coremltools")
 
 from edgestyle import coreml_package
 from edgestyle.coreml_ops import OPS
+from edgestyle.coreml_program import evaluate, load
 from edgestyle.errors import UnavailableError
 from edgestyle.quiet import quiet
-from edgestyle.runners.coreml_evaluator import evaluate, load
 
 ct = coreml_package.import_coremltools()
 from coremltools.converters.mil import Builder as mb  # noqa: E402, N813
