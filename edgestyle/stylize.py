@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from edgestyle import checkpoint, images, registry
-from edgestyle.errors import CheckError, ConfigError, UnavailableError, UsageError
-from edgestyle.files import sha256
+from edgestyle import artifacts, checkpoint, images, registry
+from edgestyle.errors import CheckError, UnavailableError, UsageError
 from edgestyle.images import Image
-from edgestyle.manifest import manifest_path, read_manifest
 from edgestyle.runner import Runner, Session, runners_for, suffixes
 
 if TYPE_CHECKING:
@@ -64,20 +62,12 @@ def open_painter(model: str, delegate: str | None = None) -> Painter:
         if not path.exists():
             raise UsageError(f"there is no {path}; 'edgestyle export' writes such files")
         runner = _choose_runner(path, delegate)
-        _check_manifest(path)
+        artifacts.examine(path)
         return FilePainter(path, runner.name, runner.open(path))
     if delegate:
         raise UsageError(f"--delegate {delegate} is for exported files; {model} is a checkpoint, which runs on torch")
     found = checkpoint.find(model)
     return CheckpointPainter(found.name, found.network())
-
-
-def _check_manifest(path: Path) -> None:
-    """Refuse a file that is not the one that the manifest beside it describes. One without a manifest is welcome."""
-    manifest = read_manifest(path)
-    if manifest and manifest.sha256 != sha256(path):
-        name = manifest_path(path).name
-        raise ConfigError(f"{path} is not the file that {name} beside it describes; export it again, or remove {name}")
 
 
 def _choose_runner(path: Path, delegate: str | None) -> Runner:
