@@ -66,7 +66,7 @@ class Plot:
     svg: str
     """Empty where it could not be drawn; `description` then says why."""
     description: str
-    """What it shows, for those that cannot see it, and in Markdown."""
+    """What it shows, a sentence a line, for those that cannot see it, and in Markdown."""
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ def _strip(strip: Strip, address: Callable[[Figure], str] | None) -> list[str]:
 
 
 def _plot(plot: Plot) -> list[str]:
-    return [f"**{_escape(plot.title)}**: {_escape(plot.description)}", ""]
+    return [f"**{_escape(plot.title)}**", "", *(f"- {_escape(line)}" for line in plot.description.splitlines()), ""]
 
 
 def _folded(summary: str, lines: Sequence[str]) -> list[str]:

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_WIDTH = 6.0  # inches; text of 10.5 points then stays readable on a phone, and is not huge on a desk
-_ROW = 0.52
-_FONT = 10.5
+_WIDTH = 6.0  # inches; text of 11 points then stays readable on a phone, and is not huge on a desk
+_ROW = 0.66
+_FONT = 11.0
 
 # Colours that matplotlib is given, and what stands in the SVG in their place.
 _COLOURS = {
@@ -111,7 +111,7 @@ def distribution(samples: Mapping[str, Sequence[float]]) -> Plot:
 
     def draw(figure: Figure) -> None:
         axes = _rows(
-            figure, [(label, f"{_number(p50)} · p90 {_number(p90)} ms") for label, (p50, p90) in stats.items()]
+            figure, [(label, f"p50 {_number(p50)} · p90 {_number(p90)} ms") for label, (p50, p90) in stats.items()]
         )
         for row, (label, values) in enumerate(samples.items()):
             p50, p90 = stats[label]
@@ -129,7 +129,7 @@ def distribution(samples: Mapping[str, Sequence[float]]) -> Plot:
         f"{label}: median {_number(p50)} ms, 90th percentile {_number(p90)} ms, {len(samples[label])} runs"
         for label, (p50, p90) in stats.items()
     ]
-    return _plot("Latency of every run", _sentence(words), _rows_height(len(samples)), draw)
+    return _plot("Latency of every run", _sentences(words), _rows_height(len(samples)), draw)
 
 
 def against_baseline(ratios: Sequence[Ratio], threshold: float) -> Plot:
@@ -153,10 +153,10 @@ def against_baseline(ratios: Sequence[Ratio], threshold: float) -> Plot:
             figure,
             [(r.label, f"{r.ratio:.2f}, {verdict(r)}") for r in ratios],
         )
-        axes.axvspan(1 / top, top, color=_LINE, alpha=0.6, linewidth=0)
-        axes.axvline(1, color=_SOFT, linewidth=1.2)
         for row, r in enumerate(ratios):
             colour, marker = looks[verdict(r)]
+            axes.fill_between([1 / top, top], row - 0.22, row + 0.22, color=_LINE, linewidth=0)
+            axes.plot([1, 1], [row - 0.22, row + 0.22], color=_SOFT)
             axes.plot([r.low, r.high], [row, row], color=colour, linewidth=2.5, solid_capstyle="round")
             axes.plot(r.ratio, row, marker=marker, color=colour, markersize=8)
         reach = 1.1 * max(threshold, *(abs(end - 1) for r in ratios for end in (r.low, r.high)))
@@ -167,7 +167,7 @@ def against_baseline(ratios: Sequence[Ratio], threshold: float) -> Plot:
         f"{r.label}: {r.ratio:.2f} times the baseline's time ({r.low:.2f} to {r.high:.2f}), {verdict(r)}"
         for r in ratios
     ]
-    return _plot("Against the baseline", _sentence(words), _rows_height(len(ratios)), draw)
+    return _plot("Against the baseline", _sentences(words), _rows_height(len(ratios)), draw)
 
 
 def scaling(costs: Mapping[str, Sequence[Work]]) -> Plot:
@@ -195,7 +195,7 @@ def scaling(costs: Mapping[str, Sequence[Work]]) -> Plot:
         f"{label}: {', '.join(f'{_number(w.ms)} ms at {_number(w.megapixels)} MP' for w in works)}"
         for label, works in costs.items()
     ]
-    return _plot("Cost by size", _sentence(words), 2.5 * len(panels) + _legend_height(len(costs)), draw)
+    return _plot("Cost by size", _sentences(words), 2.5 * len(panels) + _legend_height(len(costs)), draw)
 
 
 def roofline(points: Sequence[Achieved], peak_gflops: float, bandwidth: float) -> Plot:
@@ -217,11 +217,12 @@ def roofline(points: Sequence[Achieved], peak_gflops: float, bandwidth: float) -
         ends = [min(every) / 3, ridge, max(every) * 3]
         axes.plot(ends, [roof(x) for x in ends], color=_SOFT, linewidth=2)
         axes.text(ends[-1], peak_gflops * 1.08, f"{_number(peak_gflops)} GFLOP/s", ha="right", va="bottom", color=_SOFT)
-        axes.text(ends[0] * 1.1, roof(ends[0]) * 1.5, f"{_number(bandwidth)} GB/s", ha="left", va="bottom", color=_SOFT)
+        middle = (ends[0] * ridge) ** 0.5
+        axes.text(middle * 1.1, roof(middle) / 1.1, f"{_number(bandwidth)} GB/s", va="top", color=_SOFT)
         for point, look in zip(points, _looks(), strict=False):
             axes.plot(point.intensity, point.gflops, label=point.label, **{**look, "linestyle": "none"})
         _log(axes, "xy")
-        axes.set_ylim(top=peak_gflops * 1.8)
+        axes.set_ylim(min(roof(ends[0]), *(point.gflops for point in points)) / 1.5, peak_gflops * 1.8)
         axes.set_title("GFLOP/s", loc="left", fontsize=_FONT, color=_SOFT)
         axes.set_xlabel("arithmetic intensity: FLOP by byte of memory traffic")
         figure.legend(*axes.get_legend_handles_labels(), loc="outside lower left")
@@ -231,7 +232,7 @@ def roofline(points: Sequence[Achieved], peak_gflops: float, bandwidth: float) -
         f"{p.gflops / roof(p.intensity):.0%} of what this machine can do there"
         for p in points
     ]
-    return _plot("How far from the machine's limits", _sentence(words), 3.2 + _legend_height(len(points)), draw)
+    return _plot("How far from the machine's limits", _sentences(words), 3.2 + _legend_height(len(points)), draw)
 
 
 # Drawing -------------------------------------------------------------------------------------------
@@ -270,12 +271,14 @@ def _themed(svg: str) -> str:
 def _rows(figure: Figure, texts: Sequence[tuple[str, str]]) -> Axes:
     """Axes with a row for each pair of texts, which stand above the row at its left and right end."""
     axes = figure.add_subplot()
-    axes.set_ylim(len(texts) - 0.5, -0.75)
+    axes.set_ylim(len(texts) - 0.5, -0.65)
     axes.set_yticks([])
-    axes.grid(axis="y", visible=False)
+    axes.grid(visible=False)
+    look: Any = {"transform": axes.get_yaxis_transform(), "va": "center"}
     for row, (left, right) in enumerate(texts):
-        axes.text(0, row - 0.36, _shortened(left), transform=axes.get_yaxis_transform(), va="center")
-        axes.text(1, row - 0.36, right, transform=axes.get_yaxis_transform(), va="center", ha="right", color=_SOFT)
+        axes.axhline(row, color=_LINE)
+        axes.text(0, row - 0.4, _shortened(left), **look)
+        axes.text(1, row - 0.4, right, ha="right", color=_SOFT, **look)
     return axes
 
 
@@ -310,7 +313,7 @@ def _log(axes: Axes, names: Literal["x", "y", "xy"]) -> None:
         low, high = axis.get_view_interval()
         axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 200 * low else (1,)))
         axis.set_minor_locator(NullLocator())
-        axis.set_major_formatter(FuncFormatter(lambda value, _: _number(value)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
 
 
 def _rows_height(rows: int) -> float:
@@ -326,13 +329,13 @@ def _legend_height(lines: int) -> float:
 
 def _number(value: float) -> str:
     """Three significant digits, never in powers of ten."""
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:#.3g}"
 
 
-def _sentence(words: Sequence[str]) -> str:
-    return "; ".join(words) + "."
+def _sentences(words: Sequence[str]) -> str:
+    return "\n".join(f"{text}." for text in words)
 
 
-def _shortened(label: str, longest: int = 44) -> str:
+def _shortened(label: str, longest: int = 40) -> str:
     """The label, its middle left out where it is too long: names differ at their ends."""
     return label if len(label) <= longest else f"{label[: longest // 2 - 1]}…{label[-(longest // 2) :]}"
