@@ -65,8 +65,16 @@ class LiteRtSession:
         return np.concatenate([self._run_one(image[i : i + 1]) for i in range(len(image))])
 
     def bind(self, image: Image) -> Callable[[], object]:
+        return partial(self._call, self.encode(image))
+
+    def encode(self, image: Image) -> NDArray[Any]:
+        """`image` as the file takes it.
+
+        Raises:
+            UsageError: The file takes another size.
+        """
         check_size(self.path, self.size, image)
-        return partial(self._call, _encode(image, self.input))
+        return _encode(image, self.input)
 
     def placement(self) -> Placement:
         ops = {op["index"]: op for op in self.interpreter._get_ops_details()}  # LiteRT has no public name for it

@@ -50,9 +50,17 @@ class OnnxSession:
         return np.concatenate([self._run_one(image[i : i + 1]) for i in range(len(image))])
 
     def bind(self, image: Image) -> Callable[[], object]:
+        return partial(self._call, self.encode(image))
+
+    def encode(self, image: Image) -> NDArray[Any]:
+        """`image` as the file takes it.
+
+        Raises:
+            UsageError: The file takes another size.
+        """
         check_size(self.path, self.size, image)
         self._check_multiple(image.shape[2], image.shape[3])
-        return partial(self._call, _encode(image, self.layout, self.dtype))
+        return _encode(image, self.layout, self.dtype)
 
     def placement(self) -> Placement:
         pieces = self.session.get_provider_graph_assignment_info()
