@@ -1,0 +1,129 @@
+// The two runtimes behind one face: open(engine, delegate, model) -> {run, close, actual, init_ms}.
+//
+// A tensor is {type, dims, data}: a name such as "float32", its sizes, and a typed array.
+
+const NPM = new URL("npm/", document.baseURI);
+const threads = crossOriginIsolated ? Math.min(navigator.hardwareConcurrency ?? 1, 4) : 1;
+
+/** Why a delegate cannot work here, or "". */
+export async function obstacle(delegate) {
+  const insecure = isSecureContext ? "" : "; browsers offer it to secure pages only: open this one by https or on localhost";
+  if (delegate === "webgpu" && !navigator.gpu) return `this browser offers no WebGPU${insecure}`;
+  if (delegate === "webgpu" && !(await navigator.gpu.requestAdapter())) return "WebGPU finds no adapter on this device";
+  if (delegate === "webnn" && !navigator.ml) return `this browser offers no WebNN${insecure}`;
+  return "";
+}
+
+/** What a graphics adapter says of itself, or null. */
+export function describeAdapter(info) {
+  if (!info) return null;
+  const name = [info.vendor, info.architecture, info.device, info.description].filter(Boolean).join(" ");
+  return { name, software: Boolean(info.isFallbackAdapter) || info.architecture === "swiftshader" };
+}
+
+/**
+ * Open a model (Uint8Array). `actual` says what it really runs on, with the runtime's own log if `verbose`; `init_ms`
+ * is the time from the bytes to a network that is ready to run, the runtime itself being loaded.
+ */
+export async function open(engine, delegate, model, verbose = false) {
+  const reason = await obstacle(delegate);
+  if (reason) throw new Error(reason);
+  return { "onnxruntime-web": openOnnx, litert: openLiteRt }[engine](delegate, model, verbose);
+}
+
+// ONNX Runtime ------------------------------------------------------------------------------------------------------
+
+const ready = new Set();
+
+async function openOnnx(delegate, model, verbose) {
+  // Builds apart: the one with WebGPU and WebNN can suspend itself, which makes its CPU kernels slower.
+  const build = delegate === "wasm" ? "ort.wasm.min.mjs" : "ort.webgpu.min.mjs";
+  const ort = await import(new URL(`onnxruntime-web/dist/${build}`, NPM));
+  ort.env.wasm.wasmPaths = new URL("onnxruntime-web/dist/", NPM).href;
+  ort.env.wasm.numThreads = threads;
+  const create = () =>
+    ort.InferenceSession.create(model, { executionProviders: [delegate], logSeverityLevel: verbose ? 0 : 3 });
+  if (!ready.has(build)) await (await create()).release(); // the first session loads the runtime: not to be timed
+  ready.add(build);
+  const { value: session, lines, ms } = await listening(create);
+  const device = delegate === "webgpu" ? await ort.env.webgpu.device : null;
+  return {
+    init_ms: ms,
+    actual: {
+      runtime: `onnxruntime-web ${ort.env.versions.web}`,
+      threads: delegate === "wasm" ? ort.env.wasm.numThreads : null,
+      adapter: describeAdapter(device?.adapterInfo),
+      log: lines,
+    },
+    async run({ type, dims, data }) {
+      const outputs = await session.run({ [session.inputNames[0]]: new ort.Tensor(type, data, dims) });
+      const output = outputs[session.outputNames[0]];
+      return { type: output.type, dims: [...output.dims], data: await output.getData(true) };
+    },
+    close: () => session.release(),
+  };
+}
+
+// LiteRT ------------------------------------------------------------------------------------------------------------
+
+let loaded = "";
+
+async function openLiteRt(delegate, model) {
+  const litert = await import("@litertjs/core");
+  await loadLiteRt(litert, delegate);
+  const { value: compiled, lines, ms } = await listening(() => litert.loadAndCompile(model, { accelerator: delegate }));
+  return {
+    init_ms: ms,
+    actual: {
+      runtime: `LiteRT.js (${loaded})`,
+      threads: delegate === "wasm" ? (loaded === "threads" ? compiled.options.cpuOptions.numThreads : 1) : null,
+      adapter: delegate === "webgpu" ? describeAdapter(litert.getWebGpuDevice()?.adapterInfo) : null,
+      log: [...lines, `fully accelerated: ${compiled.isFullyAccelerated}`],
+    },
+    async run({ dims, data }) {
+      const input = new litert.Tensor(data, dims);
+      const [output] = await compiled.run([input]);
+      try {
+        const { dtype, layout } = output.type;
+        return { type: dtype, dims: [...layout.dimensions], data: await output.data() };
+      } finally {
+        input.delete();
+        output.delete();
+      }
+    },
+    close: () => compiled.delete(),
+  };
+}
+
+/** Load the build that suits a delegate. Threads and suspension (JSPI), which splitting a model needs, exclude each other. */
+async function loadLiteRt(litert, delegate) {
+  const wanted = delegate === "wasm" ? "threads" : "jspi";
+  const able = (await litert.supportsFeature(wanted)) && (wanted === "jspi" || crossOriginIsolated);
+  const build = able ? wanted : "plain";
+  if (build === loaded) return;
+  if (loaded) litert.unloadLiteRt();
+  loaded = "";
+  await litert.loadLiteRt(new URL("@litertjs/core/wasm/", NPM).href, { [build]: true });
+  loaded = build;
+}
+
+// What the runtimes say only in their logs ----------------------------------------------------------------------------
+
+let heard = null;
+
+for (const level of ["debug", "info", "log", "warn", "error"]) {
+  const say = console[level].bind(console);
+  console[level] = (...words) => (heard ? heard.push(words.join(" ")) : say(...words));
+}
+
+/** Do something; what came of it, what was said meanwhile, and how long it took. */
+async function listening(action) {
+  heard = [];
+  try {
+    const began = performance.now();
+    const value = await action();
+    return { value, lines: heard, ms: performance.now() - began };
+  } finally {
+    heard = null;
+  }
+}

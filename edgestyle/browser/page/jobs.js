@@ -1,0 +1,84 @@
+// Doing one job: see Job and Result in edgestyle/browser/protocol.py.
+
+import { open } from "./engines.js";
+
+const ARRAYS = { float32: Float32Array, uint8: Uint8Array, float16: globalThis.Float16Array ?? Uint16Array };
+
+let kept = null; // the network of the last "run", for the next
+
+/**
+ * Do a job. `result` is filled as it goes, so that what is measured is there even if the page is left in the middle.
+ * Returns the output tensor where the job wants it.
+ */
+export async function perform(job, result, progress) {
+  if (job.task === "run") return runOnce(job, result);
+  kept = release(kept);
+  const session = await openModel(job, result, job.task === "place");
+  try {
+    if (job.task === "time") await timeRuns(job, session, result, progress);
+  } finally {
+    release(session);
+  }
+  return null;
+}
+
+async function runOnce(job, result) {
+  const key = [job.name, job.engine, job.delegate].join();
+  if (kept?.key !== key) {
+    kept = release(kept);
+    kept = { key, ...(await openModel(job, result, false)) };
+  }
+  const input = await fetchInput(job);
+  result.actual = kept.actual;
+  const began = performance.now();
+  const output = await kept.run(input);
+  result.samples_ms.push(performance.now() - began);
+  if (!job.output) return null;
+  result.output_type = output.type;
+  result.output_dims = output.dims;
+  return output;
+}
+
+async function timeRuns(job, session, result, progress) {
+  const input = await fetchInput(job);
+  const end = performance.now() + job.limit_ms;
+  const timed = async () => {
+    await new Promise((resolve) => setTimeout(resolve)); // let the page draw: outside of what is timed
+    const began = performance.now();
+    await session.run(input); // the output is in memory when it resolves
+    return performance.now() - began;
+  };
+  progress("first run");
+  result.first_ms = await timed();
+  while (result.warmup_ms.length < job.warmup && performance.now() < end) {
+    progress("warming up");
+    result.warmup_ms.push(await timed());
+  }
+  while (result.samples_ms.length < job.samples && (performance.now() < end || !result.samples_ms.length)) {
+    progress(`${result.samples_ms.length + 1} of ${job.samples}`);
+    result.samples_ms.push(await timed());
+  }
+}
+
+async function openModel(job, result, verbose) {
+  const model = new Uint8Array(await fetchBytes(job.model));
+  const session = await open(job.engine, job.delegate, model, verbose);
+  result.init_ms = session.init_ms;
+  result.actual = session.actual;
+  return session;
+}
+
+function release(session) {
+  session?.close();
+  return null;
+}
+
+async function fetchInput({ input }) {
+  return { type: input.type, dims: input.dims, data: new ARRAYS[input.type](await fetchBytes(input.url)) };
+}
+
+async function fetchBytes(url) {
+  const response = await fetch(url);
+  if (!response.ok) throw new Error(`${url}: ${response.status} ${await response.text()}`);
+  return response.arrayBuffer();
+}
