@@ -76,7 +76,7 @@ class LiteRtSession:
         check_size(self.path, self.size, image)
         return _encode(image, self.input)
 
-    def placement(self) -> Placement:
+    def placement(self) -> Placement | None:
         ops = {op["index"]: op for op in self.interpreter._get_ops_details()}  # LiteRT has no public name for it
         delegates = [op for op in ops.values() if op["op_name"] == _DELEGATE]
         delegated = {index for delegate in delegates for index in _replaced(delegate, ops)}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,9 @@ from edgestyle.runner import Image, Placement, Runner
 from edgestyle.runners.litert_cpu import LiteRtSession
 from edgestyle.runners.litert_cpu import open_file as open_on_cpu
 
+FULL = "fully accelerated: true"
+"""What the page writes into the log where LiteRT.js has given the delegate everything."""
+
 
 @dataclass(frozen=True)
 class LiteRtWebSession(LiteRtSession):
@@ -30,11 +34,7 @@ class LiteRtWebSession(LiteRtSession):
         return partial(self.tab.seconds, self.path, self.delegate, self.encode(image))
 
     def placement(self) -> Placement | None:
-        """All on the delegate, if LiteRT.js says so; of anything less it does not tell how much."""
-        if "fully accelerated: true" not in self.tab.log(self.path, self.delegate):
-            return None
-        total = super().placement().total
-        return Placement(total, total, 1)
+        return read_placement(self.tab.log(self.path, self.delegate), super().placement())
 
     def _call(self, value: NDArray[Any]) -> NDArray[Any]:
         return self.tab.run(self.path, self.delegate, value)
@@ -49,6 +49,27 @@ def open_file(path: Path, delegate: Delegate) -> LiteRtWebSession:
         UnavailableError: There is no Chromium, or the browsers' runtimes are not installed.
     """
     return LiteRtWebSession(**vars(open_on_cpu(path)), tab=Tab(), delegate=delegate)
+
+
+def read_placement(log: Sequence[str], on_cpu: Placement | None) -> Placement | None:
+    """Where the ops are, by what LiteRT.js says while it opens a file; None if it does not say.
+
+    Args:
+        log: Its lines.
+        on_cpu: Of the same file, for the number of ops: LiteRT.js counts them only where it leaves some out.
+    """
+    text = "\n".join(log)
+    if FULL in log and on_cpu:
+        return Placement(on_cpu.total, on_cpu.total, 1)
+    split = re.search(
+        r"(\d+) operations will run on the GPU, and the remaining (\d+) operations will run on the CPU", text
+    )
+    if not split:
+        return None
+    delegated, rest = map(int, split.groups())
+    refused = re.findall(r"^([A-Z0-9_]+): ", text[text.index("not supported by GPU delegate") : split.start()], re.M)
+    # The others on the CPU were cut off by them: LiteRT hands one piece over.
+    return Placement(delegated + rest, delegated, 1, tuple(sorted(set(refused))))
 
 
 WASM = Runner(

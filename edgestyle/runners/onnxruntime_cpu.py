@@ -62,7 +62,7 @@ class OnnxSession:
         self._check_multiple(image.shape[2], image.shape[3])
         return _encode(image, self.layout, self.dtype)
 
-    def placement(self) -> Placement:
+    def placement(self) -> Placement | None:
         pieces = self.session.get_provider_graph_assignment_info()
         ops = [(node.op_type, piece.ep_name == self.provider) for piece in pieces for node in piece.get_nodes()]
         handed_over = sum(piece.ep_name == self.provider for piece in pieces)
