@@ -19,6 +19,7 @@ HEAVY = {
     "coremltools",
     "jax",
     "litert_torch",
+    "matplotlib",
     "onnx",
     "onnxruntime",
     "onnxscript",

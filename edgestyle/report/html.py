@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,6 +40,7 @@ def render(document: Document) -> str:
     environment.filters.update(
         paragraphs=lambda text: [p for p in re.split(r"\n\s*\n", text.strip()) if p],
         address=id,
+        sort_key=lambda value: "" if value is None or not math.isfinite(value) else float(value),
         svg=Markup,  # drawn by plots.py
     )
     script = (_FOLDER / "page.js").read_text(encoding="utf-8")

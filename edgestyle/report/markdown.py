@@ -40,7 +40,7 @@ def _verdict(passed: bool | None) -> str:
 def _section(section: Section, address: Callable[[Figure], str] | None) -> list[str]:
     lines = [f"## {_escape(section.title)}", ""]
     for paragraph in re.split(r"\n\s*\n", section.text.strip()):
-        lines += [_escape(paragraph), ""] if paragraph else []
+        lines += [*map(_line, paragraph.splitlines()), ""] if paragraph else []
     for block in section.blocks:
         if isinstance(block, Table):
             lines += _table(block)
@@ -82,6 +82,11 @@ def _cells(cells: Sequence[Cell]) -> str:
 
 def _row(texts: Sequence[str]) -> str:
     return "| " + " | ".join(" ".join(text.split()) for text in texts) + " |"
+
+
+def _line(text: str) -> str:
+    """A line of a paragraph, which begins neither a heading nor a list."""
+    return re.sub(r"^(\d*)(?=[-+#=]|[.)]\s)", r"\1\\", _escape(text.strip()))
 
 
 def _escape(text: str) -> str:

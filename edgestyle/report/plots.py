@@ -78,7 +78,7 @@ class Ratio:
     ratio: float
     """New median by old: above 1 is slower."""
     low: float
-    """Lower end of its confidence interval."""
+    """Lower end of its 95 % confidence interval."""
     high: float
 
 
@@ -149,22 +149,21 @@ def against_baseline(ratios: Sequence[Ratio], threshold: float) -> Plot:
     looks = {"slower": (_BAD, ">"), "faster": (_GOOD, "<"), "no proven change": (_SOFT, "o")}
 
     def draw(figure: Figure) -> None:
-        axes = _rows(
-            figure,
-            [(r.label, f"{r.ratio:.2f}, {verdict(r)}") for r in ratios],
-        )
+        axes = _rows(figure, [(r.label, f"{_number(r.ratio)}, {verdict(r)}") for r in ratios])
         for row, r in enumerate(ratios):
             colour, marker = looks[verdict(r)]
             axes.fill_between([1 / top, top], row - 0.22, row + 0.22, color=_LINE, linewidth=0)
             axes.plot([1, 1], [row - 0.22, row + 0.22], color=_SOFT)
             axes.plot([r.low, r.high], [row, row], color=colour, linewidth=2.5, solid_capstyle="round")
             axes.plot(r.ratio, row, marker=marker, color=colour, markersize=8)
-        reach = 1.1 * max(threshold, *(abs(end - 1) for r in ratios for end in (r.low, r.high)))
-        axes.set_xlim(1 - reach, 1 + reach)
-        axes.set_xlabel(f"time by the baseline's, 95 % interval; band: within {threshold:.0%}")
+        reach = max([top, *(r.high for r in ratios), *(1 / r.low for r in ratios)]) ** 1.1
+        axes.set_xlim(1 / reach, reach)
+        if reach > 2:
+            _log(axes, "x")
+        axes.set_xlabel(f"time by the baseline's, 95 % interval; band: within {100 * threshold:g} %")
 
     words = [
-        f"{r.label}: {r.ratio:.2f} times the baseline's time ({r.low:.2f} to {r.high:.2f}), {verdict(r)}"
+        f"{r.label}: {_number(r.ratio)} times the baseline's time ({_number(r.low)} to {_number(r.high)}), {verdict(r)}"
         for r in ratios
     ]
     return _plot("Against the baseline", _sentences(words), _rows_height(len(ratios)), draw)
@@ -229,7 +228,7 @@ def roofline(points: Sequence[Achieved], peak_gflops: float, bandwidth: float) -
 
     words = [
         f"{p.label}: {_number(p.gflops)} GFLOP/s at {_number(p.intensity)} FLOP by byte, "
-        f"{p.gflops / roof(p.intensity):.0%} of what this machine can do there"
+        f"{100 * p.gflops / roof(p.intensity):.0f} % of what this machine can do there"
         for p in points
     ]
     return _plot("How far from the machine's limits", _sentences(words), 3.2 + _legend_height(len(points)), draw)
