@@ -12,10 +12,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, Protocol
 
-from edgestyle.errors import MissingExtraError, UsageError
+from edgestyle import registry
+from edgestyle.errors import MissingExtraError, UnavailableError, UsageError
 from edgestyle.images import Image as Image
 from edgestyle.manifest import Contract
-from edgestyle.registry import RUNNERS, load_all
 
 __all__ = [
     "Availability",
@@ -24,6 +24,7 @@ __all__ = [
     "Runner",
     "Session",
     "check_size",
+    "choose",
     "installed",
     "runners_for",
     "suffixes",
@@ -84,6 +85,11 @@ class Availability:
     install: str = ""
     """The command that adds it, where one does."""
 
+    @property
+    def remark(self) -> str:
+        """Why it does not work, and what to do."""
+        return f"{self.reason} ({self.install})" if self.install else self.reason
+
 
 def installed(extra: str, *packages: str) -> Availability:
     """Whether all `packages`, which `extra` brings, are here. Imports none of them."""
@@ -131,14 +137,38 @@ def runners_for(path: Path) -> list[Runner]:
     Raises:
         UsageError: No runner does.
     """
-    runners: list[Runner] = load_all(RUNNERS)
+    runners: list[Runner] = registry.load_all(registry.RUNNERS)
     fitting = [runner for runner in runners if path.suffix in runner.suffixes]
     if not fitting:
         raise UsageError(f"{path} is not an exported network; these can be run: {', '.join(suffixes())}")
     return sorted(fitting, key=lambda runner: runner.emulated)
 
 
+def choose(path: Path, delegate: str | None = None) -> Runner:
+    """The runner named `delegate`, or else the first that opens files like `path` and works here.
+
+    Raises:
+        UnknownNameError: There is no such delegate.
+        UsageError: It does not open such files, or no runner does.
+        UnavailableError: It does not work here; the message says what to do.
+    """
+    runners = runners_for(path)
+    if delegate:
+        wanted: Runner = registry.load(registry.RUNNERS, delegate)
+        if path.suffix not in wanted.suffixes:
+            fitting = ", ".join(runner.name for runner in runners)
+            raise UsageError(f"{delegate} opens {', '.join(wanted.suffixes)}; {path.name} runs on: {fitting}")
+        runners = [wanted]
+    reasons = []
+    for runner in runners:
+        availability = runner.probe()
+        if availability.status == "works":
+            return runner
+        reasons.append(f"{runner.name}: {availability.remark}")
+    raise UnavailableError(f"{path} cannot be run here: {'; '.join(reasons)}")
+
+
 def suffixes() -> list[str]:
     """Suffixes of all files that can be run, sorted."""
-    runners: list[Runner] = load_all(RUNNERS)
+    runners: list[Runner] = registry.load_all(registry.RUNNERS)
     return sorted({suffix for runner in runners for suffix in runner.suffixes})

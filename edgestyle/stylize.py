@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from edgestyle import artifacts, checkpoint, images, registry
-from edgestyle.errors import CheckError, UnavailableError, UsageError
+from edgestyle import artifacts, checkpoint, images
+from edgestyle.errors import CheckError, UsageError
 from edgestyle.images import Image
-from edgestyle.runner import Runner, Session, runners_for, suffixes
+from edgestyle.runner import Session, choose, suffixes
 
 if TYPE_CHECKING:
     from edgestyle.feedforward import FeedForward
@@ -61,32 +61,13 @@ def open_painter(model: str, delegate: str | None = None) -> Painter:
     if path.suffix and path.suffix in suffixes():
         if not path.exists():
             raise UsageError(f"there is no {path}; 'edgestyle export' writes such files")
-        runner = _choose_runner(path, delegate)
+        runner = choose(path, delegate)
         artifacts.examine(path)
         return FilePainter(path, runner.name, runner.open(path))
     if delegate:
         raise UsageError(f"--delegate {delegate} is for exported files; {model} is a checkpoint, which runs on torch")
     found = checkpoint.find(model)
     return CheckpointPainter(found.name, found.network())
-
-
-def _choose_runner(path: Path, delegate: str | None) -> Runner:
-    """The runner named `delegate`, or the first that works here."""
-    runners = runners_for(path)
-    if delegate:
-        wanted: Runner = registry.load(registry.RUNNERS, delegate)
-        if path.suffix not in wanted.suffixes:
-            fitting = ", ".join(runner.name for runner in runners)
-            raise UsageError(f"{delegate} opens {', '.join(wanted.suffixes)}; {path.name} runs on: {fitting}")
-        runners = [wanted]
-    reasons = []
-    for runner in runners:
-        availability = runner.probe()
-        if availability.status == "works":
-            return runner
-        install = f" ({availability.install})" if availability.install else ""
-        reasons.append(f"{runner.name}: {availability.reason}{install}")
-    raise UnavailableError(f"{path} cannot be run here: {'; '.join(reasons)}")
 
 
 # From an exported file ----------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from edgestyle import images, runner, stylize
+from edgestyle import images, registry, stylize
 from edgestyle.checkpoint import Checkpoint
 from edgestyle.errors import CheckError, ConfigError, UnavailableError, UnknownNameError, UsageError
 from edgestyle.feedforward import FeedForward
@@ -132,8 +132,8 @@ def delegates(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Runn
         return Runner(name, name, "cpu", (suffix,), probe=lambda: state, open=lambda path: Recorder((16, 16)))
 
     found = {name: make(name, ".art") for name in states} | {"fourth": make("fourth", ".other")}
-    monkeypatch.setattr(runner, "load_all", lambda group: list(found.values()))
-    monkeypatch.setattr(stylize.registry, "load", lambda group, name: found[name])
+    monkeypatch.setattr(registry, "load_all", lambda group: list(found.values()))
+    monkeypatch.setattr(registry, "load", lambda group, name: found[name])
     (tmp_path / "a.art").touch()
     return found
 
