@@ -1,8 +1,8 @@
 """How much more an exported network flickers than the float one.
 
 In a film the eye forgives a wrong colour and not a restless one. So each frame is laid over the one before, moved as
-the scene moved, and what still differs is flicker: the warping error of Lai et al. 2018 (arXiv:1808.00449), as a PSNR.
-An error that is different in every frame shows up here, and one that stays where it is does not.
+the scene moved, and what still differs is flicker: the warping error of Lai et al. 2018 (arXiv:1808.00449). An error
+that is different in every frame shows up here, and one that moves along with the scene does not.
 
 Clips with a known flow will do, and so will one photo: `pan` moves a window over it by whole pixels, and the motion is
 known exactly.
@@ -10,6 +10,7 @@ known exactly.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -18,7 +19,6 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from edgestyle import drift
 from edgestyle.errors import CheckError, UsageError
 from edgestyle.images import Image
 
@@ -39,17 +39,22 @@ class Clip:
 
 @dataclass(frozen=True)
 class Flicker:
-    """Steadiness of two networks on the same clip: PSNR in dB of frames against the next ones moved back, at most 200."""
+    """Restlessness of two networks on the same clip, as `rms` measures it: 0 is none, 1 is black to white and back."""
 
-    actual_db: float
+    actual: float
     """Of the exported network."""
-    reference_db: float
-    """Of the float network."""
+    reference: float
+    """Of the float network. Not 0: strokes do not follow every motion."""
 
     @property
-    def drift_db(self) -> float:
-        """How much more the exported network flickers: `20 log10(rms of actual / rms of reference)`; 0 is no more."""
-        return self.reference_db - self.actual_db
+    def drift(self) -> float:
+        """Root mean square of what the exported network adds: `sqrt(actual^2 - reference^2)`.
+
+        Below 0, `-sqrt(reference^2 - actual^2)`, where it flickers less. Squares are what adds up where errors are
+        independent; so a restless float network does not hide what is added to it.
+        """
+        added = self.actual**2 - self.reference**2
+        return math.copysign(math.sqrt(abs(added)), added)
 
 
 def measure(actual: Sequence[Image], reference: Sequence[Image], flows: Sequence[Flow]) -> Flicker:
@@ -63,11 +68,11 @@ def measure(actual: Sequence[Image], reference: Sequence[Image], flows: Sequence
     Raises:
         CheckError: The pictures do not fit the flows, hold NaN or infinity, or no pixel can be followed.
     """
-    return Flicker(steadiness(actual, flows), steadiness(reference, flows))
+    return Flicker(rms(actual, flows), rms(reference, flows))
 
 
-def steadiness(pictures: Sequence[Image], flows: Sequence[Flow]) -> float:
-    """PSNR in dB of each picture against the next one moved back, over all pixels that can be followed, at most 200.
+def rms(pictures: Sequence[Image], flows: Sequence[Flow]) -> float:
+    """Root mean square difference of each picture and the next one moved back, over all pixels that can be followed.
 
     Raises:
         CheckError: As `measure`.
@@ -76,13 +81,12 @@ def steadiness(pictures: Sequence[Image], flows: Sequence[Flow]) -> float:
         raise CheckError(f"{len(pictures)} pictures came for {len(flows)} flows; there must be one more than flows")
     if not all(np.isfinite(picture).all() for picture in pictures):
         raise CheckError("the output holds NaN or infinity")
-    errors = []
-    for (picture, following), flow in zip(pairwise(pictures), flows, strict=True):
-        error = np.square(moved_back(following, flow) - picture)
-        errors.append(error[np.isfinite(error)])
-    if not sum(error.size for error in errors):
+    steps = zip(pairwise(pictures), flows, strict=True)
+    errors = [moved_back(following, flow) - picture for (picture, following), flow in steps]
+    known = np.concatenate([error[np.isfinite(error)] for error in errors])
+    if not known.size:
         raise CheckError("no pixel stays in the picture from one frame to the next; move less, or give larger frames")
-    return drift.psnr(np.concatenate(errors).mean())
+    return math.sqrt(np.square(known).mean())
 
 
 def moved_back(following: Image, flow: Flow) -> NDArray[np.float64]:
@@ -97,9 +101,12 @@ def moved_back(following: Image, flow: Flow) -> NDArray[np.float64]:
 
     if following.shape[2:] != flow.shape[1:]:
         raise CheckError(f"the picture is {following.shape[2:]} and its flow {flow.shape[1:]}; they must be alike")
-    where = np.nan_to_num(np.indices(flow.shape[1:]) + flow[::-1], nan=-1.0)  # rows, columns; -1 is outside
+    where = np.indices(flow.shape[1:]) + flow[::-1]  # rows, columns
+    last = np.array(flow.shape[1:])[:, None, None] - 1
+    known = ((where >= 0) & (where <= last)).all(0)
     planes = following[0].astype(np.float64)
-    return np.stack([warp(plane, where, order=1, cval=np.nan, clip=False) for plane in planes])[None]
+    moved = np.stack([warp(plane, np.nan_to_num(where), order=1, mode="edge", clip=False) for plane in planes])
+    return np.where(known, moved, np.nan)[None]
 
 
 def pan(photo: Image, size: tuple[int, int], step: tuple[int, int] = (3, 5), frames: int = 8) -> Clip:

@@ -2,8 +2,8 @@
 
 LPIPS is a backbone (torchvision's ImageNet weights of AlexNet, VGG-16 or SqueezeNet 1.1) and heads that were fitted to
 people's judgement on that very backbone. The same formula on other weights gives other numbers (half as much again on
-another training of SqueezeNet 1.1), so the files are known by their hashes and all others are refused. They are not part
-of edgestyle:
+another training of SqueezeNet 1.1), so the files are known by their hashes and all others are refused. They are not
+part of edgestyle:
 
 - backbones: download.pytorch.org/models/ + `Backbone.file`
 - heads: the folder lpips/weights/v0.1/ of github.com/richzhang/PerceptualSimilarity
