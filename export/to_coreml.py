@@ -5,6 +5,7 @@ The file is what an iOS app wants: a photo's CVPixelBuffer goes in and a CVPixel
 
 from __future__ import annotations
 
+import copy
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -66,9 +67,14 @@ def _with_eight_bit_ends(net: FeedForward) -> nn.Module:
     """`net` from and to [0, 255], the range of Core ML's images.
 
     Core ML's images can carry a scale of their own, but coremltools makes it an op in fp32 before everything else, off
-    the Neural Engine. Whole numbers up to 2048 are exact in fp16, so nothing is lost by scaling in an op like others.
+    the Neural Engine. So the scale is an op like others, by 1/256: that leaves all 8 bits of a pixel exact in fp16.
+    1/255 does not, and a picture norm that subtracts the mean of a flat sky from a flat sky is left with the rounding
+    (49.8 dB on such a photo; 68.4 so). To that norm the two are the same picture, but for its epsilon.
     """
     import torch
+
+    net = copy.deepcopy(net)
+    net.norm.eps *= (255 / 256) ** 2
 
     class EightBitEnds(torch.nn.Module):
         def __init__(self) -> None:
@@ -76,7 +82,7 @@ def _with_eight_bit_ends(net: FeedForward) -> nn.Module:
             self.net = net
 
         def forward(self, image: torch.Tensor) -> torch.Tensor:
-            return self.net(image * (1 / 255)) * 255  # type: ignore[no-any-return]
+            return self.net(image * (1 / 256)) * 255  # type: ignore[no-any-return]
 
     return EightBitEnds().eval()
 
