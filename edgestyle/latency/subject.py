@@ -1,0 +1,89 @@
+"""What can be timed. Subjects are picklable and light: all that is heavy begins with `open`, in the timing process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from edgestyle.images import Image
+from edgestyle.manifest import Contract
+from edgestyle.runner import Placement
+
+SIZE = (512, 512)
+"""Height and width at which files of free size are timed if nobody says otherwise."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A subject that can be run."""
+
+    run: Callable[[], object]
+    """Runs it once; upload and readback are in it."""
+    size: tuple[int, int]
+    """Height and width in pixels."""
+    contract: Contract | None = None
+    """That of the file itself; None for somebody else's file."""
+    placement: Callable[[], Placement | None] = lambda: None
+    """Where its operations run."""
+
+
+class Subject(Protocol):
+    """What can be timed."""
+
+    def open(self) -> Ready:
+        """Get it ready to run. The time that this takes is `init_ms`."""
+        ...
+
+
+@dataclass(frozen=True)
+class File:
+    """An exported file on a delegate."""
+
+    path: Path
+    delegate: str
+    size: tuple[int, int] | None = None
+    """Height and width for a file of free size; `SIZE` if None. A file of fixed size has its own."""
+
+    def open(self) -> Ready:
+        """See `Subject`. Raises what the delegate's `open` raises."""
+        from edgestyle import registry
+        from edgestyle.runner import Runner
+
+        runner: Runner = registry.load(registry.RUNNERS, self.delegate)
+        session = runner.open(self.path)
+        size = session.size or self.size or SIZE
+        return Ready(session.bind(example(size)), size, session.contract, session.placement)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A checkpoint on torch."""
+
+    folder: Path
+    size: tuple[int, int] = SIZE
+    tile: int | None = None
+    """Side of the tiles that the picture is painted in; None for the picture as a whole."""
+
+    def open(self) -> Ready:
+        """See `Subject`."""
+        import torch
+
+        from edgestyle import checkpoint, tiles
+
+        net = checkpoint.read(self.folder).network()
+        photo, tile = torch.from_numpy(example(self.size)), self.tile
+
+        def run() -> object:
+            with torch.inference_mode():
+                return net(photo) if tile is None else tiles.paint(net, photo, tile)
+
+        return Ready(run, self.size)
+
+
+def example(size: tuple[int, int]) -> Image:
+    """A picture of noise (1, 3, H, W) in [0, 1], the same each time. What is in it does not change the work."""
+    return np.random.default_rng(0).random((1, 3, *size), dtype=np.float32)
