@@ -18,7 +18,12 @@ from edgestyle.browser.server import Device, Server, serving
 from edgestyle.errors import CheckError, MissingExtraError, UsageError
 from edgestyle.manifest import Status
 
-_STATUS: dict[str, Status] = {"done": "passed", "failed": "failed", "partial": "failed"}
+_STATUS: dict[str, Status] = {
+    "done": "passed",
+    "failed": "failed",
+    "partial": "failed",
+    "unavailable": "could not run",
+}
 _GRACE_S = 15
 """A device that comes back within this time has not left: phones change networks, and screens lock."""
 
@@ -33,7 +38,7 @@ class Measurement:
     device: DeviceInfo
     status: Status
     reason: str
-    """Why it failed; what was measured until then is kept."""
+    """Why it failed or could not run; what was measured until then is kept."""
     actual: Actual | None
     """What it really ran on; None where the file could not be opened."""
     init_ms: float | None
@@ -74,22 +79,22 @@ def measure(
     Args:
         files: `.onnx` (onnxruntime-web) and `.tflite` (LiteRT.js) files.
         size: Height and width for files of free size.
-        delegates: What to run each file on. Where a browser lacks one, its user sees why, and no result comes.
+        delegates: What to run each file on. What a browser lacks "could not run", with the reason.
         samples: Timed runs of each file on each delegate.
         warmup: Runs before them, after the first.
         limit_s: No run of a file on a delegate begins later than this after its first; at least one is timed.
         lan: Serve to the local network, by https with a certificate of our own (phones warn once), because browsers
             give WebGPU and threads to secure pages only. Else to this machine alone.
         port: To listen on; any free one if 0.
-        devices: End after so many devices have finished or left; None: only after `timeout_s`, or by Ctrl-C.
+        devices: End after so many devices have finished, or left in the middle; None: after `timeout_s`, or by Ctrl-C.
         open_chromium: Open the page in Chromium without a window, which begins at once.
         timeout_s: Longest time for everything.
         on_url: Called once, with the URL to open; `qr` draws it.
         on_result: Called with each measurement as it comes, always in the calling thread.
 
     Returns:
-        All measurements, in the order in which they came. On Ctrl-C, KeyboardInterrupt passes; `on_result` has been
-        told of all that was measured until then.
+        All measurements, in the order in which they came, of several devices mixed. What a device's user did not
+        choose is not in it. On Ctrl-C, KeyboardInterrupt passes; `on_result` has been told of all until then.
 
     Raises:
         UsageError: A file is not one that browsers run, or the port is in use.
@@ -154,13 +159,28 @@ def _collect(
                 on_result(found[-1])
         if finished and not fresh:
             break
+    found += _unfinished(server)
     if not server.devices:
         raise CheckError(f"no device opened {server.url} within {timeout_s:g} s; is it in the same network?")
     return found
 
 
 def _has_ended(device: Device) -> bool:
-    return device.done or (device.left_at is not None and time.monotonic() - device.left_at > _GRACE_S)
+    """Whether it has done all, or has begun and then left."""
+    left = device.left_at is not None and time.monotonic() - device.left_at > _GRACE_S
+    return device.done or (left and bool(device.results))
+
+
+def _unfinished(server: Server) -> list[Measurement]:
+    """What devices that had begun did not come to."""
+    missing = Result(status="unavailable", error="the device left, or time was up, before it came to this")
+    return [
+        _measurement(job, device.info, missing)
+        for device in server.devices.values()
+        if device.results and not device.done
+        for number, job in enumerate(server.jobs)
+        if number not in device.results
+    ]
 
 
 def _measurement(job: Job, device: DeviceInfo, result: Result) -> Measurement:

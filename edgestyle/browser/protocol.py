@@ -58,14 +58,14 @@ class Actual(Message):
 
 
 class Result(Message):
-    """What came of a job; of "partial" ones, the page was left in the middle."""
+    """What came of a job; "unavailable" if the browser lacks the delegate, "partial" if the page was left meanwhile."""
 
-    status: Literal["done", "failed", "partial"]
+    status: Literal["done", "failed", "partial", "unavailable"]
     error: str = ""
     actual: Actual | None = None
-    init_ms: float | None = Field(None, ge=0)
+    init_ms: float | None = Field(default=None, ge=0)
     """From the file's bytes in memory to a network ready to run; the runtime itself was loaded before."""
-    first_ms: float | None = Field(None, ge=0)
+    first_ms: float | None = Field(default=None, ge=0)
     """First run: compiles shaders, packs weights."""
     warmup_ms: tuple[float, ...] = ()
     samples_ms: tuple[float, ...] = ()

@@ -90,6 +90,8 @@ class Server:
         self.jobs: list[Job] = []
         self.closed = False
         """No further job will come."""
+        self.stopped = False
+        """The server has ended; who still listens is let go."""
         self.devices: dict[str, Device] = {}
         """By token."""
 
@@ -101,9 +103,15 @@ class Server:
             return len(self.jobs) - len(jobs)
 
     def close(self) -> None:
-        """No further job will come; devices that have done all are finished."""
+        """No further job will come: devices that have done all are finished."""
         with self.changed:
             self.closed = True
+            self.changed.notify_all()
+
+    def stop(self) -> None:
+        """Let go of all devices."""
+        with self.changed:
+            self.stopped = True
             self.changed.notify_all()
 
     def wait(self, condition: Callable[[], bool], seconds: float) -> bool:
@@ -152,7 +160,7 @@ def serving(packages: Path, *, lan: bool = False, port: int = 0) -> Iterator[Ser
         try:
             yield server
         finally:
-            server.close()
+            server.stop()
             listener.shutdown()
             thread.join()
 
@@ -284,7 +292,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._head(HTTPStatus.OK, "text/event-stream", {"Connection": "close"})
         self._connect(device, 1)
         try:
-            while not device.done:
+            while not (device.done or self.state.stopped):
                 with self.state.changed:
                     news = [(i, job.describe(i)) for i, job in enumerate(self.state.jobs[sent:], sent)]
                     closed = self.state.closed
@@ -293,7 +301,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.write(("".join(events) + ending).encode())
                 sent += len(news)
                 with self.state.changed:
-                    if len(self.state.jobs) == sent and self.state.closed == closed:
+                    if len(self.state.jobs) == sent and self.state.closed == closed and not self.state.stopped:
                         self.state.changed.wait(_PING_S)
         finally:
             self._connect(device, -1)

@@ -15,6 +15,7 @@ examples:
   edgestyle doctor
   edgestyle doctor --quick
   edgestyle doctor --json
+  edgestyle doctor --install browser
 
 works        a tiny network was exported, and the written file run, just now (with --quick: its packages are here)
 missing      not installed; the command that adds it is shown
@@ -41,6 +42,9 @@ def add(subparsers: Any) -> None:
         epilog=EPILOG,
     )
     parser.add_argument("--quick", action="store_true", help="look for the packages only, try nothing")
+    parser.add_argument(
+        "--install", choices=("browser",), help="first add onnxruntime-web and LiteRT.js, with npm, to the cache folder"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout and nothing else")
     parser.set_defaults(run=run)
 
@@ -49,6 +53,8 @@ def run(args: argparse.Namespace) -> int:
     """Print what works; 1 if something installed is broken, else 0."""
     from edgestyle.registry import RUNNERS, TARGETS
 
+    if args.install:
+        _install_browser()
     targets, delegates, extras = _probe_group(TARGETS), _probe_group(RUNNERS), _probe_extras()
     if not args.quick:
         with output.progress("trying a tiny network on every target; this takes a while"):
@@ -60,6 +66,14 @@ def run(args: argparse.Namespace) -> int:
     else:
         _print(findings)
     return int(any(finding.status == "broken" for found in findings.values() for finding in found))
+
+
+def _install_browser() -> None:
+    from edgestyle.browser import packages
+
+    with output.progress("installing onnxruntime-web and LiteRT.js (190 MB)"):
+        modules = packages.install()
+    output.note(f"onnxruntime-web and LiteRT.js are in {modules}")
 
 
 def _probe_group(group: str) -> list[Finding]:

@@ -20,8 +20,9 @@ export async function describeDevice() {
 async function nameDevice() {
   const hints = await navigator.userAgentData?.getHighEntropyValues(["model"]).catch(() => null);
   if (hints) {
-    const brand = hints.brands.find(({ brand }) => brand !== "Chromium" && !/not.?a.?brand/i.test(brand)) ?? hints.brands[0];
-    return `${hints.model || hints.platform || "unknown device"}, ${brand ? `${brand.brand} ${brand.version}` : "Chromium"}`;
+    const brands = hints.brands.filter(({ brand }) => !/not.*brand/i.test(brand)); // one is made up, for sport
+    const { brand, version } = brands.find(({ brand }) => brand !== "Chromium") ?? brands[0];
+    return `${hints.model || hints.platform || "unknown device"}, ${brand} ${version}`;
   }
   const agent = navigator.userAgent;
   const device = agent.match(/iPhone|iPad|Android|Macintosh|Windows|Linux/)?.[0] ?? "unknown device";

@@ -25,9 +25,7 @@ export function describeAdapter(info) {
  * Open a model (Uint8Array). `actual` says what it really runs on, with the runtime's own log if `verbose`; `init_ms`
  * is the time from the bytes to a network that is ready to run, the runtime itself being loaded.
  */
-export async function open(engine, delegate, model, verbose = false) {
-  const reason = await obstacle(delegate);
-  if (reason) throw new Error(reason);
+export function open(engine, delegate, model, verbose = false) {
   return { "onnxruntime-web": openOnnx, litert: openLiteRt }[engine](delegate, model, verbose);
 }
 

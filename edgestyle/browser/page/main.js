@@ -79,8 +79,9 @@ function show({ item }, figure, detail, failed = false) {
 async function ready() {
   for (const row of rows) {
     const reason = await obstacle(row.job.delegate);
-    if (reason) Object.assign(row.box, { checked: false, disabled: true });
-    if (reason) show(row, "", `${row.job.engine} · ${reason}`);
+    if (!reason) continue;
+    row.box.disabled = true;
+    show(row, "–", `${row.job.engine} · ${row.job.delegate}: ${reason}`);
   }
   say("Choose, and keep the page open until it has finished.");
   byId("start").disabled = false;
@@ -122,12 +123,15 @@ async function doRow(row) {
   const result = { status: "done", warmup_ms: [], samples_ms: [] };
   current = { job, result };
   try {
+    const reason = await obstacle(job.delegate);
+    if (reason) throw Object.assign(new Error(reason), { status: "unavailable" });
     const output = await perform(job, result, (text) => show(row, text));
     if (output) await post(`outputs/${job.id}`, output.data);
     show(row, result.samples_ms.length ? `${format(median(result.samples_ms))} ms` : "done");
   } catch (error) {
-    Object.assign(result, { status: "failed", error: String(error?.message ?? error).slice(0, 500) });
-    show(row, "failed", `${job.engine} · ${job.delegate}: ${result.error}`, true);
+    Object.assign(result, { status: error?.status ?? "failed", error: String(error?.message ?? error).slice(0, 500) });
+    const failed = result.status === "failed";
+    show(row, failed ? "failed" : "–", `${job.engine} · ${job.delegate}: ${result.error}`, failed);
   }
   current = null;
   await post(`results/${job.id}`, JSON.stringify(result));
