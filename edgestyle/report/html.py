@@ -23,7 +23,7 @@ _FOLDER = Path(__file__).parent
 
 _PICTURE_BYTES = 3_000_000
 """What all pictures of a page may weigh together, before base64 adds a third."""
-_PICTURE_SIDES = (768, 512, 384, 256)
+_PICTURE_SIDES = (640, 384, 256)
 """Longest side of a picture, in pixels: the first with which all pictures fit, else the last."""
 
 
