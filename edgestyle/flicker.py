@@ -77,8 +77,10 @@ def rms(pictures: Sequence[Image], flows: Sequence[Flow]) -> float:
     Raises:
         CheckError: As `measure`.
     """
-    if len(pictures) != len(flows) + 1:
-        raise CheckError(f"{len(pictures)} pictures came for {len(flows)} flows; there must be one more than flows")
+    if len(pictures) != len(flows) + 1 or not flows:
+        raise CheckError(
+            f"{len(pictures)} pictures came for {len(flows)} flows; one more than flows, at least two, fit"
+        )
     if not all(np.isfinite(picture).all() for picture in pictures):
         raise CheckError("the output holds NaN or infinity")
     steps = zip(pairwise(pictures), flows, strict=True)
@@ -117,14 +119,18 @@ def pan(photo: Image, size: tuple[int, int], step: tuple[int, int] = (3, 5), fra
         size: Height and width of the window in pixels.
         step: Pixels down and to the right from each frame to the next. The default is no multiple of a network's
             stride, so that nothing repeats itself for 8 frames.
-        frames: How many.
+        frames: How many, at least two.
 
     Raises:
-        UsageError: The window leaves the photo.
+        UsageError: The window leaves the photo, or a number is too small.
     """
     (height, width), (down, right) = size, step
     far = (height + down * (frames - 1), width + right * (frames - 1))
-    if min(*size, *step, frames - 1) < 0 or far[0] > photo.shape[2] or far[1] > photo.shape[3]:
+    if min(*size, frames - 1) < 1 or min(step) < 0:
+        raise UsageError(
+            f"{frames} frames of {width}x{height} in steps of {step}: at least 2 of at least 1x1, forward, are needed"
+        )
+    if far[0] > photo.shape[2] or far[1] > photo.shape[3]:
         came = f"{photo.shape[3]}x{photo.shape[2]}"
         raise UsageError(f"{frames} frames of {width}x{height} reach {far[1]}x{far[0]}; the photo is {came}")
     offsets = [(down * i, right * i) for i in range(frames)]

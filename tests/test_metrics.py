@@ -239,6 +239,8 @@ def test_what_cannot_be_measured_is_refused() -> None:
     still = np.zeros((2, 8, 8), np.float32)
     with pytest.raises(CheckError, match="3 pictures came for 1 flows"):
         flicker.rms([grey(0, 8, 8)] * 3, [still])
+    with pytest.raises(CheckError, match="1 pictures came for 0 flows"):
+        flicker.rms([grey(0, 8, 8)], [])
     with pytest.raises(CheckError, match="must be alike"):
         flicker.rms([grey(0, 9, 8)] * 2, [still])
     with pytest.raises(CheckError, match="NaN"):
@@ -247,6 +249,9 @@ def test_what_cannot_be_measured_is_refused() -> None:
         flicker.rms([grey(0, 8, 8)] * 2, [still + 8])
     with pytest.raises(UsageError, match="8 frames of 64x64 reach 99x85; the photo is 64x64"):
         flicker.pan(grey(0), (64, 64))
+    for arguments in ({"frames": 1}, {"size": (0, 8)}, {"step": (-1, 1)}):
+        with pytest.raises(UsageError, match="at least 2 of at least 1x1"):
+            flicker.pan(grey(0), **{"size": (8, 8), **arguments})
 
 
 # LPIPS --------------------------------------------------------------------------------------------------------------
