@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import io
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -137,9 +136,7 @@ def write_sheet(pictures: dict[str, images.Image], path: Path) -> None:
         corner = (i % 5 * (CELL + GAP), i // 5 * (CELL + GAP))
         draw.rectangle(draw.textbbox((corner[0] + 4, corner[1] + 2), name, font), fill="white")
         draw.text((corner[0] + 4, corner[1] + 2), name, "black", font)
-    buffer = io.BytesIO()
-    sheet.save(buffer, "JPEG", quality=85)
-    path.write_bytes(buffer.getvalue())
+    sheet.save(path, quality=85)
 
 
 def main() -> None:
@@ -161,10 +158,8 @@ def main() -> None:
         rows[name] = {**measured, "flicker": flicker.measure(spoiled, frames, clip.flows).drift}
         if way is tint:
             spoiled[::2] = frames[::2]
-            rows["tint in every other frame"] = {
-                **measured,
-                "flicker": flicker.measure(spoiled, frames, clip.flows).drift,
-            }
+            flashing = flicker.measure(spoiled, frames, clip.flows).drift
+            rows["tint in every other frame"] = {**measured, "flicker": flashing}
     write_sheet(pictures, HERE / "metrics.jpg")
     page = HERE / "metrics.md"
     text = re.sub(
