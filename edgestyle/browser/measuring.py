@@ -141,27 +141,30 @@ def _collect(
     seen: set[tuple[str, int]] = set()
     end = time.monotonic() + timeout_s
 
-    def news() -> list[tuple[str, int, Device, Result]]:
-        every = ((token, i, dev, res) for token, dev in server.devices.items() for i, res in dev.results.items())
-        return [item for item in every if item[:2] not in seen]
+    def take(job: Job, device: Device, result: Result) -> None:
+        found.append(_measurement(job, device.info, result))
+        if on_result:
+            on_result(found[-1])
+
+    def news() -> list[tuple[str, int]]:
+        every = {(token, number) for token, device in server.devices.items() for number in device.results}
+        return sorted(every - seen)
 
     def over() -> bool:
         return devices is not None and sum(map(_has_ended, server.devices.values())) >= devices
 
-    while True:
-        in_time = server.wait(lambda: bool(news()) or over(), end - time.monotonic())
+    while server.wait(lambda: bool(news()) or over(), end - time.monotonic()):
         with server.changed:
-            fresh, finished = news(), over() or not in_time
-        for token, number, device, result in fresh:
-            seen.add((token, number))
-            found.append(_measurement(server.jobs[number], device.info, result))
-            if on_result:
-                on_result(found[-1])
-        if finished and not fresh:
+            fresh = news()
+        for token, number in fresh:
+            take(server.jobs[number], server.devices[token], server.devices[token].results[number])
+        seen.update(fresh)
+        if not fresh:
             break
-    found += _unfinished(server)
     if not server.devices:
         raise CheckError(f"no device opened {server.url} within {timeout_s:g} s; is it in the same network?")
+    for job, device in _unfinished(server):
+        take(job, device, Result(status="unavailable", error="the device left, or time was up, before it came to this"))
     return found
 
 
@@ -171,11 +174,10 @@ def _has_ended(device: Device) -> bool:
     return device.done or (left and bool(device.results))
 
 
-def _unfinished(server: Server) -> list[Measurement]:
+def _unfinished(server: Server) -> list[tuple[Job, Device]]:
     """What devices that had begun did not come to."""
-    missing = Result(status="unavailable", error="the device left, or time was up, before it came to this")
     return [
-        _measurement(job, device.info, missing)
+        (job, device)
         for device in server.devices.values()
         if device.results and not device.done
         for number, job in enumerate(server.jobs)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+Milliseconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Engine = Literal["onnxruntime-web", "litert"]
 Delegate = Literal["wasm", "webgpu", "webnn"]
 ENGINES: dict[str, Engine] = {".onnx": "onnxruntime-web", ".tflite": "litert"}
@@ -63,12 +64,12 @@ class Result(Message):
     status: Literal["done", "failed", "partial", "unavailable"]
     error: str = ""
     actual: Actual | None = None
-    init_ms: float | None = Field(default=None, ge=0)
+    init_ms: Milliseconds | None = None
     """From the file's bytes in memory to a network ready to run; the runtime itself was loaded before."""
-    first_ms: float | None = Field(default=None, ge=0)
+    first_ms: Milliseconds | None = None
     """First run: compiles shaders, packs weights."""
-    warmup_ms: tuple[float, ...] = ()
-    samples_ms: tuple[float, ...] = ()
+    warmup_ms: tuple[Milliseconds, ...] = ()
+    samples_ms: tuple[Milliseconds, ...] = ()
     """Each from the input in memory to the output in memory."""
     output_type: str = ""
     output_dims: tuple[int, ...] = ()
