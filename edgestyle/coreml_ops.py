@@ -105,21 +105,25 @@ def _softmax(x: Tensor, axis: int = -1) -> Tensor:
 # Convolution and pooling ----------------------------------------------------------------------------------------------
 
 
-def _conv(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    strides: Ints | None = None,
-    pad_type: str = "valid",
-    pad: Ints | None = None,
-    dilations: Ints | None = None,
-    groups: int = 1,
-) -> Tensor:
-    n = x.ndim - 2
-    strides, dilations = strides or [1] * n, dilations or [1] * n
-    padded = _pad_spatial(x, _window_pads(x, weight.shape[2:], strides, dilations, pad_type, pad))
-    convolve: Callable[..., Tensor] = (F.conv1d, F.conv2d, F.conv3d)[n - 1]
-    return convolve(padded, weight, bias, strides, 0, dilations, groups)
+def conv_by(functions: Sequence[Callable[..., Tensor]]) -> Callable[..., Tensor]:
+    """MIL's conv, by what convolves in one, two and three dimensions what has been padded."""
+
+    def conv(
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        strides: Ints | None = None,
+        pad_type: str = "valid",
+        pad: Ints | None = None,
+        dilations: Ints | None = None,
+        groups: int = 1,
+    ) -> Tensor:
+        n = x.ndim - 2
+        strides, dilations = strides or [1] * n, dilations or [1] * n
+        padded = _pad_spatial(x, _window_pads(x, weight.shape[2:], strides, dilations, pad_type, pad))
+        return functions[n - 1](padded, weight, bias, strides, 0, dilations, groups)
+
+    return conv
 
 
 def _conv_transpose(
@@ -432,7 +436,7 @@ OPS: dict[str, Callable[..., Tensor | tuple[Tensor, ...]]] = {
     "ceil": _unary(torch.ceil),
     "clip": _clip,
     "concat": _concat,
-    "conv": _conv,
+    "conv": conv_by((F.conv1d, F.conv2d, F.conv3d)),
     "conv_transpose": _conv_transpose,
     "crop": _crop,
     "depth_to_space": _depth_to_space,

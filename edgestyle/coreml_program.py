@@ -175,6 +175,18 @@ def compute(
     return {var.name: _round(result, rounded(var)) for var, result in zip(op.outputs, results, strict=True)}
 
 
+def round_arguments(op: Any, arguments: Mapping[str, Any], rounded: Rounded) -> dict[str, Any]:
+    """The arguments of a step in other number formats."""
+    result = dict(arguments)
+    for name, value in arguments.items():
+        var = op.inputs[name]
+        if isinstance(value, list) and isinstance(var, list | tuple):
+            result[name] = [_round(v, rounded(each)) for v, each in zip(value, var, strict=True)]
+        elif isinstance(value, Tensor):
+            result[name] = _round(value, rounded(var))
+    return result
+
+
 def _variables(op: Any) -> list[Any]:
     """All variables that an op reads, those in lists too."""
     groups = (var if isinstance(var, list | tuple) else [var] for var in op.inputs.values())
