@@ -35,6 +35,8 @@ class Measurement:
     file: Path
     delegate: str
     """As on the command line: "onnxruntime-web-webgpu"."""
+    size: tuple[int, int]
+    """Height and width of the picture in pixels."""
     device: DeviceInfo
     status: Status
     reason: str
@@ -186,9 +188,11 @@ def _unfinished(server: Server) -> list[tuple[Job, Device]]:
 
 
 def _measurement(job: Job, device: DeviceInfo, result: Result) -> Measurement:
+    shape = job.input.shape
     return Measurement(
         job.file,
         f"{job.engine.removesuffix('-web')}-web-{job.delegate}",
+        (shape[2], shape[3]) if shape[1] == 3 else (shape[1], shape[2]),
         device,
         _STATUS[result.status],
         result.error,

@@ -15,7 +15,7 @@ import gc
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from edgestyle import isolate
@@ -75,6 +75,8 @@ class Timing:
     """What one process has to tell of its subject."""
 
     size: tuple[int, int]
+    fixed: bool
+    """Whether the subject has no other size."""
     contract: Contract | None
     placement: Placement | None
     init_ms: float
@@ -95,8 +97,6 @@ def measure(subject: Subject, effort: Effort) -> Timing:
         CheckError: The process crashed or hung.
         EdgestyleError: The subject cannot be opened or run.
     """
-    from dataclasses import replace
-
     outcome = isolate.call(time_here, subject, effort, limit_s=effort.limit_s)
     return replace(outcome.value, peak_bytes=outcome.peak_bytes)
 
@@ -111,7 +111,16 @@ def time_here(subject: Subject, effort: Effort) -> Timing:
         first_ms = _timed(ready.run)
         warmup = _series(ready.run, effort.wants_more_warmup)
         samples = _series(ready.run, effort.wants_more)
-    return Timing(ready.size, ready.contract, ready.placement(), init_ms, first_ms, tuple(warmup), tuple(samples))
+    return Timing(
+        size=ready.size,
+        fixed=ready.fixed,
+        contract=ready.contract,
+        placement=ready.placement(),
+        init_ms=init_ms,
+        first_ms=first_ms,
+        warmup_ms=tuple(warmup),
+        samples_ms=tuple(samples),
+    )
 
 
 def compare(a: Subject, b: Subject, effort: Effort) -> Rounds:
@@ -164,8 +173,8 @@ def _series(run: Callable[[], object], wants_more: Callable[[int, float], bool])
 
 def _timed(run: Callable[[], object]) -> float:
     began = time.perf_counter()
-    run()
-    return _ms(began)
+    told = run()
+    return told * 1e3 if isinstance(told, float) else _ms(began)
 
 
 def _ms(began: float) -> float:

@@ -22,9 +22,11 @@ class Ready:
     """A subject that can be run."""
 
     run: Callable[[], object]
-    """Runs it once; upload and readback are in it."""
+    """Runs it once; upload and readback are in it. What has a clock of its own returns the seconds, a float."""
     size: tuple[int, int]
     """Height and width in pixels."""
+    fixed: bool = False
+    """Whether it has no other size."""
     contract: Contract | None = None
     """That of the file itself; None for somebody else's file."""
     placement: Callable[[], Placement | None] = lambda: None
@@ -56,7 +58,7 @@ class File:
         runner: Runner = registry.load(registry.RUNNERS, self.delegate)
         session = runner.open(self.path)
         size = session.size or self.size or SIZE
-        return Ready(session.bind(example(size)), size, session.contract, session.placement)
+        return Ready(session.bind(example(size)), size, session.size is not None, session.contract, session.placement)
 
 
 @dataclass(frozen=True)
