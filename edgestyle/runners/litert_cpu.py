@@ -105,22 +105,30 @@ class LiteRtSession:
         return _decode(output, self.output)
 
 
-def open_file(path: Path) -> LiteRtSession:
+def open_file(path: Path, kernels: str = "AUTO") -> LiteRtSession:
     """Open a TFLite style file with all cores.
+
+    Args:
+        path: The `.tflite` file.
+        kernels: Which kernels, and whether XNNPACK: a name in `ai_edge_litert.interpreter.OpResolverType`.
 
     Raises:
         ConfigError: It is not a TFLite file, or not one picture in and one picture out.
         MissingExtraError: ai-edge-litert is not installed.
     """
     try:
-        from ai_edge_litert.interpreter import Interpreter
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
     except ImportError as error:
         raise MissingExtraError("ai-edge-litert", "tflite") from error
 
     content = _read(path)
     try:
         with quiet():
-            interpreter = Interpreter(model_content=content, num_threads=os.cpu_count())
+            interpreter = Interpreter(
+                model_content=content,
+                num_threads=os.cpu_count(),
+                experimental_op_resolver_type=OpResolverType[kernels],
+            )
             interpreter.allocate_tensors()
     except (RuntimeError, ValueError) as error:  # LiteRT verifies the whole buffer before it follows any offset in it
         raise ConfigError(

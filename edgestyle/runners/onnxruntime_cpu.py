@@ -80,7 +80,7 @@ class OnnxSession:
         try:
             output = self._call(_encode(image, self.layout, self.dtype))
         except Exception as error:  # onnxruntime's own types have no common base
-            raise CheckError(f"{self.path} cannot be run at {image.shape[2:]}: {_first_line(error)}") from error
+            raise CheckError(f"{self.path} cannot be run at {image.shape[2:]}: {first_line(error)}") from error
         return _decode(output, self.path)
 
     def _check_multiple(self, height: int, width: int) -> None:
@@ -104,22 +104,29 @@ def open_file(path: Path) -> OnnxSession:
 
     if not path.is_file():
         raise ConfigError(f"{path} is not a file; an .onnx file is needed")
-    options = ort.SessionOptions()
-    options.log_severity_level = _SILENT
-    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-    # Idle threads would spin for a while after each run, and steal the cores from whatever comes next.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        session = ort.InferenceSession(path, options, providers=[CPU])
+        session = ort.InferenceSession(path, session_options(), providers=[CPU])
     except Exception as error:  # onnxruntime's own types have no common base
         raise ConfigError(
-            f"{path} cannot be opened as ONNX, or it is truncated; copy or export it again ({_first_line(error)})"
+            f"{path} cannot be opened as ONNX, or it is truncated; copy or export it again ({first_line(error)})"
         ) from error
 
     layout, size, dtype = _read_input(session, path)
     text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
     contract = parse_contract(text, path) if text is not None else None
     return OnnxSession(path, contract, size, layout, dtype, session, CPU)
+
+
+def session_options() -> Any:
+    """Silent, sparing of the cores, and able to tell afterwards where the ops run."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = _SILENT
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    # Idle threads would spin for a while after each run, and steal the cores from whatever comes next.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
 
 
 def _read_input(session: Any, path: Path) -> tuple[Layout, tuple[int, int] | None, type[np.generic]]:
@@ -157,7 +164,8 @@ def _signature(values: Any) -> str:
     return ", ".join(f"{value.name} {value.type} {value.shape}" for value in values) or "none"
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error of ONNX Runtime's says, in one line."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
