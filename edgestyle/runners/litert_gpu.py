@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from edgestyle.errors import CheckError, UnavailableError
@@ -73,6 +74,7 @@ def open_file(path: Path) -> GpuSession:
         try:
             with quiet(log):
                 model, buffers = _compile(path)
+                buffers[0].write(file.encode(np.zeros((1, 3, *file.size), np.float32)))  # the first time is loud
         except RuntimeError as error:
             failure = str(error).splitlines()[-1].strip(" └")
         log.seek(0)
