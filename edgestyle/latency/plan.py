@@ -17,8 +17,9 @@ from edgestyle.target import Target
 
 TORCH = "torch"
 """The delegate of checkpoints."""
-_WEB = "-web-"
-"""In the names of runners that start a browser: `--browser` measures these better, on any device."""
+_ONLY_IF_ASKED = ("-web-", "-reference")
+"""In the names of real runners that are not for speed: browsers, which `--browser` measures on any device, and
+reference kernels, which no app uses."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def jobs(arguments: Iterable[str], delegates: Sequence[str] = ()) -> list[Job]:
 
     Args:
         arguments: As on the command line.
-        delegates: Runners; if none, all that are neither emulated nor in a browser.
+        delegates: Runners; if none, all that are real and that an app could use.
 
     Raises:
         UsageError: An argument leads to nothing that can be measured.
@@ -107,7 +108,7 @@ def _of_file(path: Path, wanted: Sequence[Runner], asked: bool) -> list[Job]:
     if asked:
         runners = [runner for runner in wanted if path.suffix in runner.suffixes]
     else:
-        runners = [runner for runner in runners_for(path) if not runner.emulated and _WEB not in runner.name]
+        runners = [runner for runner in runners_for(path) if not (runner.emulated or _is_only_if_asked(runner.name))]
     psnr = [check.drift.psnr_db for check in manifest.checks if check.drift] if manifest else []
     return [
         Job(
@@ -118,6 +119,10 @@ def _of_file(path: Path, wanted: Sequence[Runner], asked: bool) -> list[Job]:
         )
         for runner in runners
     ]
+
+
+def _is_only_if_asked(name: str) -> bool:
+    return any(part in name for part in _ONLY_IF_ASKED)
 
 
 def about(path: Path, manifest: Manifest | None, delegate: str, emulated: bool = False, device: str = "") -> Artifact:

@@ -72,7 +72,7 @@ class Result(Artifact):
     gflops: float | None = None
     """Achieved."""
     roofline: float | None = None
-    """Share of the machine's own peak: 1 if every layer ran at its peak of arithmetic or memory, in 32-bit floats."""
+    """`gflops` as a share of what this machine can do at so many operations a byte, in 32-bit floats."""
 
     @property
     def label(self) -> str:
@@ -122,12 +122,13 @@ def timed(
 
 
 def _limits(work: Work, p50_ms: float, peak: Peak | None) -> dict[str, Any]:
+    gflops = 2 * work.gmac / (p50_ms / 1e3)
     return {
         "gmac": round(work.gmac, 4),
         "params": work.params,
         "moved_mb": round(work.moved / 1e6, 2),
-        "gflops": round(2 * work.gmac / (p50_ms / 1e3), 2),
-        "roofline": round(peak.least_ms(work) / p50_ms, 4) if peak else None,
+        "gflops": round(gflops, 2),
+        "roofline": round(gflops / peak.attainable(work.intensity), 4) if peak and work.gmac else None,
     }
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from edgestyle import isolate
 from edgestyle.latency import machine
-from edgestyle.latency.work import Work
 
 _SIDE = 1024
 """Of the matrices that are multiplied: large enough to keep every core busy, small enough for their caches."""
@@ -27,9 +26,9 @@ class Peak:
     """Bytes read and written, in billions a second: a copy of 128 MiB."""
     threads: int
 
-    def least_ms(self, work: Work) -> float:
-        """Time that a network would take if each layer ran at the machine's peak, of arithmetic or of memory."""
-        return sum(max(2 * layer.macs / (self.gflops * 1e6), layer.moved / (self.gb_s * 1e6)) for layer in work.layers)
+    def attainable(self, intensity: float) -> float:
+        """The roof, in GFLOP/s, at so many floating-point operations a byte moved."""
+        return min(self.gflops, self.gb_s * intensity)
 
 
 def measure() -> Peak:

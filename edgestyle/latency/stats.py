@@ -24,10 +24,10 @@ def runs_needed(percent: float) -> int:
 
 
 def percentile(samples: Sequence[float], percent: float) -> float | None:
-    """The smallest sample that at least `percent` % of the samples do not exceed (nearest rank); None if too few."""
+    """What `percent` % of the samples do not exceed, interpolated between two; None if there are too few."""
     if len(samples) < runs_needed(percent):
         return None
-    return float(np.percentile(samples, percent, method="inverted_cdf"))
+    return float(np.percentile(samples, percent))
 
 
 @dataclass(frozen=True)

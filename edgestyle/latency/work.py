@@ -40,6 +40,11 @@ class Work:
         return sum(layer.macs for layer in self.layers) / 1e9
 
     @property
+    def intensity(self) -> float:
+        """Floating-point operations for each byte moved."""
+        return 2e9 * self.gmac / self.moved
+
+    @property
     def params(self) -> int:
         """Weights."""
         return sum(layer.params for layer in self.layers)
