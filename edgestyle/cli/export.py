@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     from edgestyle.errors import CheckError, MissingExtraError
 
     found, overrides = checkpoint.find(args.model), settings.load().gate
-    jobs = [(target, size) for target in _targets(args.target) for size in map(parse_size, args.size)]
+    jobs = [(target, size) for target in targets(args.target) for size in map(parse_size, args.size)]
     for target, size in jobs:  # say no before the long work, not in the middle of it
         exporting.check_request(target, size, args.quantize)
     rows = []
@@ -103,7 +103,12 @@ def parse_size(text: str) -> Size:
     return int(height), int(width)
 
 
-def _targets(name: str) -> list[Target]:
+def targets(name: str) -> list[Target]:
+    """The target of that name; every one for "all".
+
+    Raises:
+        UnknownNameError: There is none.
+    """
     from edgestyle import registry
     from edgestyle.errors import UnknownNameError
 
