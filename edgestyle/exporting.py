@@ -1,6 +1,7 @@
 """The main job: a checkpoint becomes a verified file.
 
-deploy form -> target's writer -> scheme's rewrite -> the written file opened on a runner -> drift -> gate -> manifest.
+deploy form -> scaled to fit into fp16 -> target's writer -> scheme's rewrite -> the written file opened on a runner ->
+drift -> gate -> manifest.
 A file that fails its check never appears under its final name.
 """
 
@@ -68,6 +69,8 @@ def export(
         CheckError: The written file fails its check. Nothing new is left in `out`, nothing old is lost.
         MissingExtraError: The target's converter or runtime is not installed.
     """
+    from edgestyle import fp16_safety
+
     began = time.monotonic()
     scheme = scheme or target.default_scheme
     rewrite = _rewrite(target, scheme)
@@ -78,7 +81,7 @@ def export(
     references = list(_references(net, size))  # before the writer gets the network into its hands
     with staging(out) as folder:
         path = folder / name
-        target.write(net, contract, path)
+        target.write(fp16_safety.rescale(net, fp16_safety.UP_TO if size == "dynamic" else size), contract, path)
         if rewrite:
             rewrite(path)
         checks = tuple(_check(runner, path, references, scheme, overrides) for runner in _verifiers(target))
