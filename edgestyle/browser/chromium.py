@@ -44,8 +44,11 @@ def find() -> Path | None:
 
 
 @contextmanager
-def opened(url: str, *flags: str) -> Iterator[None]:
+def opened(url: str, *flags: str) -> Iterator[subprocess.Popen[bytes]]:
     """Within, `url` is open in a browser of its own, with an empty profile.
+
+    Yields:
+        Its main process, which leads a group of its own.
 
     Raises:
         UnavailableError: There is no Chromium.
@@ -65,7 +68,7 @@ def opened(url: str, *flags: str) -> Iterator[None]:
             start_new_session=True,
         )
         try:
-            yield
+            yield process
         finally:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)  # with all the processes that it is made of

@@ -73,8 +73,8 @@ class Device:
     results: dict[int, Result] = field(default_factory=dict)
     outputs: dict[int, bytes] = field(default_factory=dict)
     connections: int = 0
-    left_at: float | None = None
-    """When its last connection broke, by the monotonic clock; None while there is one."""
+    left_at: float | None = field(default_factory=time.monotonic)
+    """Since when it has no connection, by the monotonic clock; None while there is one."""
     done: bool = False
 
 

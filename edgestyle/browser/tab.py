@@ -33,10 +33,18 @@ class Tab:
         modules = packages.installed()
         with ExitStack() as stack:
             self._server: Server = stack.enter_context(serving(modules))
-            stack.enter_context(chromium.opened(f"{self._server.url}?start"))
-            if not self._server.wait(lambda: bool(self._server.devices), _START_S):
-                raise CheckError(f"Chromium did not open the page within {_START_S} s")
+            self.browser = stack.enter_context(chromium.opened(f"{self._server.url}?start"))
+            self._server.wait(lambda: self._is_open() or self.browser.poll() is not None, _START_S)
+            if not self._is_open():
+                code = self.browser.poll()
+                how = (
+                    f"did not open the page within {_START_S} s" if code is None else f"ended at once, with code {code}"
+                )
+                raise CheckError(f"{chromium.find()} {how}")
             self.close = weakref.finalize(self, stack.pop_all().close)
+
+    def _is_open(self) -> bool:
+        return any(device.connections for device in self._server.devices.values())
 
     def run(self, file: Path, delegate: Delegate, tensor: NDArray[Any]) -> NDArray[Any]:
         """The output of a file for an input, both as the file has them.
@@ -72,7 +80,7 @@ class Tab:
     def _perform(self, job: Job) -> tuple[Result, bytes]:
         device = next(iter(self._server.devices.values()))
         number = self._server.offer(job)
-        ended = self._server.wait(lambda: number in device.results or device.left_at is not None, _LIMIT_S)
+        ended = self._server.wait(lambda: number in device.results or not self._is_open(), _LIMIT_S)
         what = f"{job.engine} on {job.delegate}"
         if not ended:
             raise CheckError(f"{what} did not finish within {_LIMIT_S} s")
