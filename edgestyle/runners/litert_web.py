@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +14,7 @@ from edgestyle.browser import chromium
 from edgestyle.browser.protocol import Delegate
 from edgestyle.browser.tab import Tab, probe
 from edgestyle.runner import Image, Placement, Runner
+from edgestyle.runners import litert_gpu
 from edgestyle.runners.litert_cpu import LiteRtSession
 from edgestyle.runners.litert_cpu import open_file as open_on_cpu
 
@@ -58,18 +58,9 @@ def read_placement(log: Sequence[str], on_cpu: Placement | None) -> Placement | 
         log: Its lines.
         on_cpu: Of the same file, for the number of ops: LiteRT.js counts them only where it leaves some out.
     """
-    text = "\n".join(log)
     if FULL in log and on_cpu:
         return Placement(on_cpu.total, on_cpu.total, 1)
-    split = re.search(
-        r"(\d+) operations will run on the GPU, and the remaining (\d+) operations will run on the CPU", text
-    )
-    if not split:
-        return None
-    delegated, rest = map(int, split.groups())
-    refused = re.findall(r"^([A-Z0-9_]+): ", text[text.index("not supported by GPU delegate") : split.start()], re.M)
-    # The others on the CPU were cut off by them: LiteRT hands one piece over.
-    return Placement(delegated + rest, delegated, 1, tuple(sorted(set(refused))))
+    return litert_gpu.read_placement("\n".join(log))
 
 
 WASM = Runner(
