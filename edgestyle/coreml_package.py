@@ -7,9 +7,11 @@ packages and the two runners that open them. The format: https://apple.github.io
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import uuid
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +26,10 @@ from edgestyle.quiet import quiet
 _AUTHOR = "com.apple.CoreML"
 _MODEL, _WEIGHTS = f"{_AUTHOR}/model.mlmodel", f"{_AUTHOR}/weights"
 _CHANNELS = {"RGB": slice(None), "BGR": slice(None, None, -1)}
+
+
+Span = tuple[float, float]
+"""Smallest and largest, both included."""
 
 
 def import_coremltools() -> Any:
@@ -53,6 +59,12 @@ class End:
     """Values that stand for 0 and 1; (0, 255) of an image."""
     size: tuple[int, int] | None
     """Height and width; None if free or not stated."""
+    sizes: tuple[tuple[Span, Span], ...] = ()
+    """Heights and widths that go together, of a model of free size; empty if it does not say."""
+    example: tuple[int, int] = (256, 256)
+    """A size that it takes."""
+    stated: bool = True
+    """Whether the range is known, and not only supposed: an array does not say what stands for white."""
 
     def encode(self, image: Image) -> NDArray[np.float32]:
         """A house picture (1, 3, H, W) as the model's input tensor. An image is rounded to 8 bits: it holds no more.
@@ -60,14 +72,18 @@ class End:
         Raises:
             UsageError: The model takes another size.
         """
-        if self.size and image.shape[2:] != self.size:
-            (h, w), (height, width) = self.size, image.shape[2:]
-            raise UsageError(f"the model takes pictures of {w}x{h} pixels, not {width}x{height}; resize it first")
+        self._check_size(*image.shape[2:])
         low, high = self.range
         values = image[:, _CHANNELS[self.colours]] * np.float32(high - low) + np.float32(low)
         if self.kind == "image":
             values = np.rint(np.clip(values, 0, 255))
         return np.ascontiguousarray(values if self.layout == "NCHW" else values.transpose(0, 2, 3, 1))
+
+    def _check_size(self, height: int, width: int) -> None:
+        allowed = self.sizes or ([tuple((side, side) for side in self.size)] if self.size else [])
+        if allowed and not any(h[0] <= height <= h[1] and w[0] <= width <= w[1] for h, w in allowed):
+            sizes = " or ".join(f"{_span_text(w)}x{_span_text(h)}" for h, w in allowed)
+            raise UsageError(f"the model takes pictures of {sizes} pixels, not {width}x{height}; resize it first")
 
     def decode(self, tensor: NDArray[np.float32], eight_bit: bool = False) -> Image:
         """The model's output tensor as a house picture, clamped to [0, 1].
@@ -122,6 +138,8 @@ def read(path: Path) -> Package:
         ConfigError: It is not a package, or it is damaged.
         MissingExtraError: coremltools is not installed.
     """
+    if path.suffix == ".mlmodel":
+        raise ConfigError(f"{path} is a Core ML model of the old kind; convert with convert_to='mlprogram', .mlpackage")
     if not path.is_dir():
         why = "it is a file, a package is a folder" if path.exists() else "there is nothing of that name"
         raise ConfigError(f"{path} is not a Core ML package: {why}")
@@ -186,8 +204,9 @@ def _end(path: Path, role: str, features: Any, spec: TensorSpec | None) -> End:
         colours = image.ColorSpace.Name(image.colorSpace)
         if colours not in _CHANNELS:
             raise ConfigError(f"the {role} of {path} is an image in {colours}; only RGB and BGR can be run")
-        size = None if image.WhichOneof("SizeFlexibility") else (image.height, image.width)
-        return End(feature.name, "image", colours, "NCHW", (0, 255), size)
+        sizes = _image_sizes(image)
+        example = (image.height, image.width)
+        return End(feature.name, "image", colours, "NCHW", (0, 255), None if sizes else example, sizes, example)
     if kind != "multiArrayType":
         raise ConfigError(f"the {role} of {path} is of {kind}; only images and arrays can be run")
     array = feature.type.multiArrayType
@@ -195,6 +214,62 @@ def _end(path: Path, role: str, features: Any, spec: TensorSpec | None) -> End:
     if len(shape) != 4 or 3 not in (shape[1], shape[3]):
         raise ConfigError(f"the {role} of {path} is an array of shape {shape}; (1, 3, H, W) or (1, H, W, 3) can be run")
     layout = spec.layout if spec else "NCHW" if shape[1] == 3 else "NHWC"
-    sides = shape[2:] if layout == "NCHW" else shape[1:3]
-    size = None if array.WhichOneof("ShapeFlexibility") or not array.shape else sides
-    return End(feature.name, "tensor", "RGB", layout, spec.range if spec else (0, 1), size)
+    sides = slice(2, 4) if layout == "NCHW" else slice(1, 3)
+    sizes = _array_sizes(array, sides)
+    size = None if sizes or not array.shape else shape[sides]
+    range_ = spec.range if spec else (0, 1)
+    return End(feature.name, "tensor", "RGB", layout, range_, size, sizes, shape[sides], stated=spec is not None)
+
+
+def _image_sizes(image: Any) -> tuple[tuple[Span, Span], ...]:
+    """Heights and widths of an image of free size."""
+    if image.WhichOneof("SizeFlexibility") == "enumeratedSizes":
+        return tuple(((s.height, s.height), (s.width, s.width)) for s in image.enumeratedSizes.sizes)
+    if image.WhichOneof("SizeFlexibility") == "imageSizeRange":
+        return ((_span(image.imageSizeRange.heightRange), _span(image.imageSizeRange.widthRange)),)
+    return ()
+
+
+def _array_sizes(array: Any, sides: slice) -> tuple[tuple[Span, Span], ...]:
+    """Heights and widths of an array of free size; `sides` says where they stand in its shape."""
+    if array.WhichOneof("ShapeFlexibility") == "enumeratedShapes":
+        shapes = (shape.shape[sides] for shape in array.enumeratedShapes.shapes)
+        return tuple(((height, height), (width, width)) for height, width in shapes)
+    if array.WhichOneof("ShapeFlexibility") == "shapeRange":
+        height, width = map(_span, array.shapeRange.sizeRanges[sides])
+        return ((height, width),)
+    return ()
+
+
+def _span(bounds: Any) -> Span:
+    return bounds.lowerBound, math.inf if bounds.upperBound < 0 else bounds.upperBound
+
+
+def _span_text(span: Span) -> str:
+    """As in "64" or "(64 to 512)"."""
+    low, high = span
+    return str(low) if low == high else f"({low} to {'any' if high == math.inf else high})"
+
+
+def find_ranges(source: End, sink: End, run: Callable[[Image], NDArray[np.float32]]) -> tuple[End, End]:
+    """The ends of somebody else's model, with the range of its arrays found out where nobody states it.
+
+    Networks that take values up to 255 give values up to 255. So a picture in [0, 1] is tried: what comes back is near
+    [0, 1], or it is not.
+
+    Args:
+        source: The model's input.
+        sink: Its output.
+        run: A picture through the model, its output as it is.
+    """
+    if sink.stated:
+        return source, sink
+    noise = np.random.default_rng(0).random((1, 3, *source.example), dtype=np.float32)
+    if np.abs(run(noise)).max() <= _BEYOND_ONE:
+        return source, sink
+    found = source if source.stated else replace(source, range=(0.0, 255.0))
+    return found, replace(sink, range=(0.0, 255.0))
+
+
+_BEYOND_ONE = 4.0
+"""An output in [0, 1], or in [-1, 1], does not leave them as far as this, even where nothing clamps it."""

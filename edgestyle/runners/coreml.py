@@ -61,18 +61,23 @@ class CoreMLSession:
         package = coreml_package.read(path)
         self.contract = package.contract
         self.size = package.input.size
-        self._ends = package.input, package.output
         self._unit = unit
         try:
             self._model = ct.models.MLModel(str(path), compute_units=ct.ComputeUnit[unit.allowed])
         except Exception as error:  # Core ML's compiler raises any type
             raise UnavailableError(f"Core ML cannot load {path}: {error}") from error
+        self._ends = package.input, package.output
+        self._ends = coreml_package.find_ranges(*self._ends, self._raw)
 
     def run(self, image: Image) -> Image:
         sink = self._ends[1]
         return np.concatenate([
-            from_coreml(sink, self.bind(image[i : i + 1])()[sink.name]) for i in range(len(image))
+            from_coreml(sink, self._raw(image[i : i + 1])) for i in range(len(image))
         ])  # fmt: skip
+
+    def _raw(self, image: Image) -> Any:
+        """The model's output as it is."""
+        return self.bind(image)()[self._ends[1].name]
 
     def bind(self, image: Image) -> Callable[[], dict[str, Any]]:
         source = self._ends[0]

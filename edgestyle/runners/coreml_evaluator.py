@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgestyle import coreml_package
 from edgestyle.images import Image
@@ -43,15 +44,21 @@ class EvaluatorSession:
         package = coreml_package.read(path)
         self.contract = package.contract
         self.size = package.input.size
-        self._ends = package.input, package.output
         self._eight_bit = eight_bit
         self._program = load(package)
+        self._ends = package.input, package.output
+        self._ends = coreml_package.find_ranges(*self._ends, self._raw)
 
     def run(self, image: Image) -> Image:
         """The network's pictures of `image` (B, 3, H, W), one after the other: a package takes one at a time."""
         sink = self._ends[1]
-        results = [self.bind(image[i : i + 1])()[sink.name] for i in range(len(image))]
-        return np.concatenate([sink.decode(result.numpy(), self._eight_bit) for result in results])
+        return np.concatenate([
+            sink.decode(self._raw(image[i : i + 1]), self._eight_bit) for i in range(len(image))
+        ])  # fmt: skip
+
+    def _raw(self, image: Image) -> NDArray[np.float32]:
+        """The program's output as it is."""
+        return self.bind(image)()[self._ends[1].name].numpy()
 
     def bind(self, image: Image) -> Callable[[], dict[str, Tensor]]:
         import torch
