@@ -73,5 +73,5 @@ def tflite_analyzer(path: Path) -> dict[int, str]:
 
 def analyzer_warnings(report: str) -> dict[int, str]:
     """The analyzer's warnings in its report: each stands in the line after its op."""
-    found = re.findall(r"Op#(\d+) .*\n\s*GPU COMPATIBILITY WARNING: (.*)", report)
+    found = re.findall(r"Op#(\d+) .*\nGPU COMPATIBILITY WARNING: (.*)", report)
     return {int(index): why.strip() for index, why in found}

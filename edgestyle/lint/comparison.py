@@ -55,10 +55,11 @@ def compare(path: Path, verdicts: list[Verdict]) -> Iterator[Comparison]:
             if availability.status != "works":
                 yield Comparison(verdict, name, None, availability.reason)
                 continue
-            yield _compare(path, verdict, name)
+            yield compare_on(path, verdict, name)
 
 
-def _compare(path: Path, verdict: Verdict, runner: str) -> Comparison:
+def compare_on(path: Path, verdict: Verdict, runner: str) -> Comparison:
+    """Open a file on one delegate, in a process of its own, and hold the prediction against what it does."""
     try:
         seen = isolate.call(placement, runner, path, limit_s=LIMIT_S).value
     except CheckError as error:

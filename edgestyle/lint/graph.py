@@ -80,8 +80,8 @@ def cut(ops: Sequence[Op], delegated: Collection[Op]) -> list[list[Op]]:
     def ready() -> list[Op]:
         return [op for op in waiting if not any(tensor and tensor.name in to_come for tensor in op.inputs)]
 
-    while waiting:
-        mine, piece = ready()[0] in delegated, []
+    while first := next(iter(ready()), None):
+        mine, piece = first in delegated, []
         while taken := [op for op in ready() if (op in delegated) == mine]:
             piece += taken
             to_come -= {tensor.name for op in taken for tensor in op.outputs}

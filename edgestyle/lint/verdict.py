@@ -79,7 +79,7 @@ def judge(
 
 
 def _complaints(table: Table, op: Op, taken: set[Op] | None) -> list[_Complaint]:
-    """All that a table has against an op. The first refusal is enough, and goes without advice on how to run it well."""
+    """All that a table has against an op. The first refusal is enough: it needs no advice on how to run."""
     met = [
         _Complaint(op, rule.severity or table.otherwise, came, rule)
         for rule in table.rule
