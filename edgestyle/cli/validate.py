@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edgestyle.cli import interrupts, output
 
 if TYPE_CHECKING:
+    from edgestyle.coreml_trace import Row
     from edgestyle.images import Image
     from edgestyle.validation import Result
 
@@ -20,6 +21,7 @@ examples:
   edgestyle validate build/*.onnx --delegate onnxruntime-cpu --delegate onnxruntime-qnn
   edgestyle validate build/ --require litert-gpu --json
   edgestyle validate theirs.onnx --reference ours.onnx
+  edgestyle validate build/great_wave-512.mlpackage --trace
 
 Each file is run on every delegate of this machine ('edgestyle doctor' lists them), and its pictures are compared with
 the float network's. A file fails where it drifts beyond its gate, and on a GPU or NPU also where operations fall back
@@ -56,6 +58,9 @@ def add(subparsers: Any) -> None:
         help="compare with this zoo name, checkpoint or exported file; default: the checkpoint each file was made from",
     )
     parser.add_argument("--report", type=Path, metavar="FOLDER", help="write index.html, report.md, .json, junit.xml")
+    parser.add_argument(
+        "--trace", action="store_true", help="also compare each operation of Core ML packages in fp16 and in fp32"
+    )
     parser.add_argument("--config", type=Path, metavar="FILE", help="default: edgestyle.toml in the current folder")
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout and nothing else")
     parser.set_defaults(run=run)
@@ -64,11 +69,14 @@ def add(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Validate every file; 0 if nothing failed, else 1."""
     from edgestyle import artifacts, settings, validation
+    from edgestyle.errors import UsageError
     from edgestyle.files import make_folder
     from edgestyle.report import write
     from edgestyle.validation import report
 
     paths, gate = artifacts.find(args.artifacts), settings.load(args.config).gate
+    if args.trace and not any(path.suffix == ".mlpackage" for path in paths):
+        raise UsageError("--trace is for Core ML packages (.mlpackage); there is none among these files")
     if args.report:
         make_folder(args.report)  # before the long work, not after it
     request = validation.Request(
@@ -79,13 +87,16 @@ def run(args: argparse.Namespace) -> int:
         gate=gate,
     )
     results = list(validation.validate(paths, request, _progress))
-    result = report.as_json(results)
+    traces = validation.trace(results, _progress) if args.trace else None
+    result = report.as_json(results, traces)
     if args.report:
-        write.write(args.report, report.document(results), result, report.cases(results))
+        write.write(args.report, report.document(results, traces), result, report.cases(results))
     if args.json:
         output.print_json(result)
     else:
         _print(results)
+        for path, rows in (traces or {}).items():
+            _print_trace(path, rows)
         output.say(f"\n{report.summary(results)}")
         if args.report:
             output.say(f"{args.report / 'index.html'}")
@@ -131,3 +142,14 @@ def _print(results: list[Result]) -> None:
     ]
     numbers = ("PSNR", "gate", "SSIM", "on it")
     output.table(("file", "delegate", "result", *numbers, ""), rows, right=numbers)
+
+
+def _print_trace(path: Path, rows: Sequence[Row], worst: int = 10) -> None:
+    output.say(f"\n{path}: where drift starts, the {worst} operations that lose most when they alone are in fp16 (dB)")
+    lossy = sorted(rows, key=lambda row: row.own_db)[:worst]
+    cells = [
+        (row.name, row.type, "x".join(map(str, row.shape)), f"{row.own_db:.1f}", f"{row.snr_db:.1f}", f"{row.peak:.3g}")
+        for row in lossy
+    ]
+    numbers = ("alone", "so far", "largest")
+    output.table(("operation", "type", "shape", *numbers), cells, right=numbers)

@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from edgestyle import gates, isolate, perceptual, registry
+from edgestyle import coreml_trace, gates, isolate, registry
+from edgestyle.coreml_trace import Row
 from edgestyle.errors import (
     EdgestyleError,
     MissingExtraError,
@@ -23,14 +25,16 @@ from edgestyle.gates import Gate
 from edgestyle.images import Image
 from edgestyle.manifest import Contract, Status
 from edgestyle.metrics import Metrics
-from edgestyle.perceptual import PerceptualNetwork
 from edgestyle.runner import Placement, Runner, runners_for
 from edgestyle.target import Target
 from edgestyle.validation import verdict
 from edgestyle.validation.opened import Opened, limit_s, paint, pixels
 from edgestyle.validation.references import Pair, Reference, References, Subject, read
 
-__all__ = ["Example", "Request", "Result", "validate"]
+if TYPE_CHECKING:
+    from edgestyle.perceptual import PerceptualNetwork
+
+__all__ = ["Example", "Request", "Result", "trace", "validate"]
 
 EMULATED_PIXELS = 2 * 256 * 256
 """Emulated delegates are slow: they get no more photos than fill this many pixels, but at least one."""
@@ -137,6 +141,26 @@ def validate(paths: Sequence[Path], request: Request, progress: Progress) -> Ite
             yield result
 
 
+def trace(results: Iterable[Result], progress: Progress) -> dict[Path, list[Row]]:
+    """Every operation of each Core ML package in fp16 beside fp32, to find where drift starts.
+
+    Raises:
+        CheckError: The evaluator crashed.
+        MissingExtraError: coremltools is not installed.
+        UnavailableError: A package has an operation that the evaluator lacks.
+    """
+    photos = {
+        result.artifact: result.reference.pairs[0].photo
+        for result in results
+        if result.reference and result.artifact.suffix == ".mlpackage"
+    }
+    rows = {}
+    for path, photo in photos.items():
+        with progress(f"{path}: tracing its operations"):
+            rows[path] = isolate.call(coreml_trace.trace, path, photo, limit_s=limit_s(photo)).value
+    return rows
+
+
 def _check_delegates(paths: Iterable[Path], names: Iterable[str]) -> None:
     fitting = {runner.name for path in paths for runner in runners_for(path)}
     for name in names:
@@ -147,9 +171,12 @@ def _check_delegates(paths: Iterable[Path], names: Iterable[str]) -> None:
 
 
 def _perceptual_network() -> PerceptualNetwork | None:
+    """Always the one that comes with edgestyle, so that numbers are the same on every machine."""
+    from edgestyle import perceptual  # torch, which the delegates' processes need not load
+
     try:
-        return perceptual.VGG19(perceptual.find_vgg_weights())
-    except UnavailableError:
+        return perceptual.student()
+    except FileNotFoundError:
         return None
 
 
@@ -169,7 +196,7 @@ def _check(
         if availability.status != "works":
             raise UnavailableError(availability.remark)
         photos = [pair.photo for pair in pairs]
-        outcome = isolate.call(paint, runner, subject.path, photos, limit_s=limit_s(runner, photos))
+        outcome = isolate.call(paint, runner, subject.path, photos, limit_s=limit_s(*photos, emulated=runner.emulated))
     except (MissingExtraError, UnavailableError) as error:
         if runner.name in request.required:
             return dataclasses.replace(result, status="failed", reason=f"required, but could not run here: {error}")

@@ -36,12 +36,12 @@ def paint(runner: Runner, path: Path, photos: Sequence[Image]) -> Opened:
     return Opened(session.contract, session.size, pictures, session.placement())
 
 
-def limit_s(runner: Runner, photos: Sequence[Image]) -> float:
-    """How long a delegate may take, in seconds: ten times what two busy cores need.
+def limit_s(*photos: Image, emulated: bool = True) -> float:
+    """How long a delegate may take for photos, in seconds: ten times what two busy cores need.
 
     Qualcomm's simulator takes 2 minutes a megapixel, and as long again to compile; a CPU a second.
     """
-    start, each_megapixel = (300, 1200) if runner.emulated else (120, 60)
+    start, each_megapixel = (300, 1200) if emulated else (120, 60)
     return start + each_megapixel * sum(pixels(photo) for photo in photos) / 1e6
 
 

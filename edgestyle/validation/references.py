@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,11 +70,14 @@ def read(path: Path) -> Subject:
 
 
 def _opened(path: Path, runner: Runner) -> Opened:
-    return isolate.call(look, runner, path, limit_s=limit_s(runner, ())).value
+    return isolate.call(look, runner, path, limit_s=limit_s(emulated=runner.emulated)).value
 
 
 class References:
     """What files are held against.
+
+    Photos of little contrast come first, for delegates that get only a few: networks normalise contrast, and multiply
+    what was rounded with it.
 
     Args:
         given: A checkpoint or an exported file; None for the checkpoint that each file was made from.
@@ -86,7 +89,7 @@ class References:
 
     def __init__(self, given: str | None, photos: Mapping[str, Image]) -> None:
         self._given = _resolve(given) if given else None
-        self._photos = photos
+        self._photos = dict(sorted(photos.items(), key=lambda item: float(item[1].std())))
         self._pairs: dict[tuple[str, tuple[int, int]], tuple[Pair, ...]] = {}
 
     def of(self, subject: Subject) -> Reference:
@@ -143,14 +146,14 @@ def _as_an_app_has_it(photo: Image, size: tuple[int, int]) -> Image:
 
 
 def _by_torch(source: Checkpoint) -> _Painter:
-    def painted(photos: Sequence[Image]) -> Iterator[Image]:
+    def painted(photos: Sequence[Image]) -> Sequence[Image]:
         import torch
 
         net = source.network()
         with torch.inference_mode():
-            yield from (net(torch.from_numpy(photo)).numpy() for photo in photos)
+            return [net(torch.from_numpy(photo)).numpy() for photo in photos]
 
-    return lambda photos: list(painted(photos))
+    return painted
 
 
 def _by_file(source: Path, runner: Runner, sizes: Sequence[tuple[int, int]]) -> _Painter:
@@ -160,7 +163,12 @@ def _by_file(source: Path, runner: Runner, sizes: Sequence[tuple[int, int]]) -> 
         raise ConfigError(
             f"{source} takes {size[0]}x{size[1]} (height x width), not {wanted}; compare files of one size"
         )
-    return lambda photos: isolate.call(paint, runner, source, photos, limit_s=limit_s(runner, photos)).value.pictures
+
+    def painted(photos: Sequence[Image]) -> Sequence[Image]:
+        limit = limit_s(*photos, emulated=runner.emulated)
+        return isolate.call(paint, runner, source, photos, limit_s=limit).value.pictures
+
+    return painted
 
 
 def _golden(path: Path, manifest: Manifest) -> Reference:

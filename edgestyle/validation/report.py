@@ -5,19 +5,25 @@ from __future__ import annotations
 import dataclasses
 import platform
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edgestyle import __version__, gates
+from edgestyle.coreml_trace import Row
 from edgestyle.exporting import size_text
+from edgestyle.gates import Gate
 from edgestyle.images import Image
 from edgestyle.manifest import Status
 from edgestyle.metrics import Metrics
 from edgestyle.report.document import Case, Cell, Column, Document, Figure, Section, Strip, Table
 from edgestyle.validation import EMULATED_PIXELS, Result
+
+Traces = Mapping[Path, Sequence[Row]]
+"""Core ML package -> its operations."""
 
 AMPLIFIED = 10
 """Differences are shown this many times as large, on middle grey."""
@@ -43,9 +49,14 @@ def passed(results: Iterable[Result]) -> bool:
     return all(result.status != "failed" for result in results)
 
 
-def as_json(results: Sequence[Result]) -> dict[str, Any]:
-    """What `--json` prints."""
-    return {"results": [_row(result) for result in results], "passed": passed(results)}
+def as_json(results: Sequence[Result], traces: Traces | None = None) -> dict[str, Any]:
+    """What `--json` prints; with traces also each of them, by artifact."""
+    found = {str(path): [dataclasses.asdict(row) for row in rows] for path, rows in (traces or {}).items()}
+    return {
+        "results": [_row(result) for result in results],
+        **({} if traces is None else {"traces": found}),
+        "passed": passed(results),
+    }
 
 
 def _row(result: Result) -> dict[str, Any]:
@@ -82,8 +93,9 @@ def _many(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"
 
 
-def document(results: Sequence[Result]) -> Document:
+def document(results: Sequence[Result], traces: Traces | None = None) -> Document:
     """The report."""
+    traced = [] if traces is None else [Section("Trace", _TRACE, [_trace(path, rows) for path, rows in traces.items()])]
     return Document(
         title="Validation",
         passed=passed(results),
@@ -91,7 +103,9 @@ def document(results: Sequence[Result]) -> Document:
         sections=[
             Section("Overview", _OVERVIEW, list(_overviews(results))),
             Section("Results", _about(results), [_table(results)]),
+            Section("Metrics", _EACH, [_all_metrics(results)]),
             Section("Pictures", _PICTURES, list(_strips(results))),
+            *traced,
             Section("Gates", _GATES, [_gates(results)]),
         ],
         facts=[
@@ -142,9 +156,9 @@ def _table(results: Sequence[Result]) -> Table:
     columns = [
         Column("file"),
         Column("delegate"),
-        Column("result", hint="passed, failed, or could not run here."),
-        Column("gate", numeric=True, hint="Smallest PSNR in dB that passes."),
-        *_METRICS.values(),
+        Column("result"),
+        _METRICS["psnr_db"],
+        Column("gate", numeric=True, hint="Smallest PSNR that passes."),
         Column("on the delegate", numeric=True, hint="Operations that ran where they should, of all operations."),
         Column("pieces", numeric=True, hint="Parts of the graph that the delegate was given; 1 is best."),
         Column("photos", numeric=True),
@@ -158,9 +172,8 @@ def _cells(result: Result) -> Iterator[Cell]:
     yield Cell(result.artifact.name)
     yield Cell(_delegate(result))
     yield Cell(_STATUS[result.status], status=result.status)
+    yield _number(result.metrics.psnr_db if result.metrics else None, 1)
     yield _number(result.gate.psnr_db if result.gate else None, 0)
-    for name in _METRICS:
-        yield _number(getattr(result.metrics, name, None), _DIGITS.get(name, 4))
     share = placement.delegated / max(1, placement.total) if placement else None
     yield Cell(f"{placement.delegated} of {placement.total}" if placement else "", share)
     yield _number(placement.partitions if placement else None, 0)
@@ -168,8 +181,24 @@ def _cells(result: Result) -> Iterator[Cell]:
     yield Cell(result.reason)
 
 
+def _all_metrics(results: Sequence[Result]) -> Table:
+    rows = [
+        [
+            Cell(result.artifact.name),
+            Cell(_delegate(result)),
+            *(_number(getattr(result.metrics, name), _DIGITS.get(name, 4)) for name in _METRICS),
+        ]
+        for result in results
+        if result.metrics
+    ]
+    return Table([Column("file"), Column("delegate"), *_METRICS.values()], rows)
+
+
 def _number(value: float | None, digits: int) -> Cell:
     return Cell("" if value is None else f"{value:.{digits}f}", value)
+
+
+_EACH = "Each number sees something that the others do not: docs/metrics.md shows it with pictures."
 
 
 def _about(results: Sequence[Result]) -> str:
@@ -190,31 +219,67 @@ _GATES = "What a file must reach on the worst photo. edgestyle.toml can ask for 
 
 
 def _gates(results: Sequence[Result]) -> Table:
-    used = {(r.scheme or "unknown", _delegate(r)): r.gate for r in results if r.gate}
-    columns = [Column("scheme"), Column("delegate"), Column("PSNR", numeric=True), Column("SSIM", numeric=True)]
+    """A row for each gate, with the delegates that share it."""
+    delegates: dict[tuple[str, Gate], list[str]] = {}
+    for result in results:
+        if result.gate:
+            delegates.setdefault((result.scheme or "unknown", result.gate), []).append(_delegate(result))
     rows = [
         [
             Cell(scheme),
-            Cell(delegate),
             _number(gate.psnr_db, 0),
             _number(gate.ssim, 3),
             Cell("all" if gate.resident else "any share"),
+            Cell(", ".join(dict.fromkeys(names))),
             Cell(gate.reason),
         ]
-        for (scheme, delegate), gate in sorted(used.items(), key=lambda item: _gate_order(item[0]))
+        for (scheme, gate), names in sorted(delegates.items(), key=lambda item: _gate_order(*item[0]))
     ]
-    return Table([*columns, Column("on the delegate"), Column("why")], rows)
+    numbers = [Column("PSNR", numeric=True), Column("SSIM", numeric=True)]
+    return Table([Column("scheme"), *numbers, Column("must run on it"), Column("delegates"), Column("why")], rows)
 
 
-def _gate_order(key: tuple[str, str]) -> tuple[int, str]:
-    scheme, delegate = key
+def _gate_order(scheme: str, gate: Gate) -> tuple[int, float]:
+    """As in the table of gates, strict ones first."""
     known = list(gates.FORMATS)
-    return known.index(scheme) if scheme in known else len(known), delegate
+    return known.index(scheme) if scheme in known else len(known), -gate.psnr_db
+
+
+_TRACE = """Each operation in fp16 beside the same in fp32, on one photo, in the order in which they are computed.
+
+Where "alone" is low, drift starts: it is the operation's own signal-to-noise ratio, given exact values."""
+
+
+def _trace(path: Path, rows: Sequence[Row]) -> Table:
+    columns = [
+        Column("operation"),
+        Column("type"),
+        Column("shape"),
+        Column("alone", numeric=True, hint="Signal-to-noise ratio in dB, the operation alone in fp16; 200 is exact."),
+        Column("so far", numeric=True, hint="The same, with everything before it in fp16 too."),
+        Column("largest", numeric=True, hint="Largest value; fp16 ends at 65504."),
+        Column("overflow", numeric=True, hint="Share of values that pass 65504."),
+        Column("subnormal", numeric=True, hint="Share of values so small that fp16 has fewer digits for them."),
+    ]
+    cells = [
+        [
+            Cell(row.name),
+            Cell(row.type),
+            Cell("x".join(map(str, row.shape))),
+            _number(row.own_db, 1),
+            _number(row.snr_db, 1),
+            Cell(f"{row.peak:.3g}", row.peak),
+            Cell(f"{row.overflow:.2%}", row.overflow),
+            Cell(f"{row.subnormal:.2%}", row.subnormal),
+        ]
+        for row in rows
+    ]
+    return Table(columns, cells, title=str(path))
 
 
 # Pictures -----------------------------------------------------------------------------------------------------------
 
-_PICTURES = f"The first photo. A difference is shown {AMPLIFIED} times as large, on grey: grey means equal."
+_PICTURES = f"The photo of least contrast. A difference is shown {AMPLIFIED} times as large, on grey: grey is equal."
 
 
 def _strips(results: Sequence[Result]) -> Iterator[Strip]:
