@@ -11,17 +11,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from edgestyle import coreml_compression
-
-Ints = Sequence[int]
-Pads = list[tuple[int, int]]
-"""What stands before and after each dimension."""
-
+from edgestyle import coreml_compression, coreml_shapes
+from edgestyle.coreml_shapes import Ints, Pads, pad_spatial
 
 # Arithmetic -----------------------------------------------------------------------------------------------------------
 
@@ -65,6 +63,31 @@ def _reduce(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return reduce
 
 
+def _reduce_arg(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def reduce(x: Tensor, axis: int = -1, keep_dims: bool = False, output_dtype: str = "int32") -> Tensor:
+        return _cast(function(x, dim=axis, keepdim=keep_dims), output_dtype)
+
+    return reduce
+
+
+def _product(x: Tensor, dim: Ints, keepdim: bool) -> Tensor:
+    for axis in sorted((axis % x.ndim for axis in dim), reverse=True):
+        x = x.prod(axis, keepdim=keepdim)
+    return x
+
+
+def _threshold(x: Tensor, alpha: float) -> Tensor:
+    return x.clamp(min=alpha)
+
+
+def _select(cond: Any, a: Any, b: Any) -> Tensor:
+    return torch.where(torch.as_tensor(cond), a, b)
+
+
+def _einsum(values: list[Tensor], equation: str) -> Tensor:
+    return torch.einsum(equation, *values)
+
+
 # Activations ----------------------------------------------------------------------------------------------------------
 
 
@@ -98,6 +121,23 @@ def _linear_activation(x: Tensor, alpha: float, beta: float = 0.0) -> Tensor:
     return alpha * x + beta
 
 
+def _softplus_parametric(x: Tensor, alpha: Tensor, beta: Tensor) -> Tensor:
+    shape = [-1, *[1] * (x.ndim - 2)]
+    return alpha.reshape(shape) * F.softplus(beta.reshape(shape) * x)
+
+
+def _thresholded_relu(x: Tensor, alpha: float = 1.0) -> Tensor:
+    return torch.where(x >= alpha, x, 0.0)
+
+
+def _clamped_relu(x: Tensor, alpha: float, beta: float) -> Tensor:
+    return torch.where(x >= 0, x, alpha * x).clamp(max=beta)
+
+
+def _attention(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None) -> Tensor:
+    return F.scaled_dot_product_attention(query, key, value, attn_mask)
+
+
 def _softmax(x: Tensor, axis: int = -1) -> Tensor:
     return F.softmax(x, dim=axis)
 
@@ -120,7 +160,7 @@ def conv_by(functions: Sequence[Callable[..., Tensor]]) -> Callable[..., Tensor]
     ) -> Tensor:
         n = x.ndim - 2
         strides, dilations = strides or [1] * n, dilations or [1] * n
-        padded = _pad_spatial(x, _window_pads(x, weight.shape[2:], strides, dilations, pad_type, pad))
+        padded = pad_spatial(x, _window_pads(x, weight.shape[2:], strides, dilations, pad_type, pad))
         return functions[n - 1](padded, weight, bias, strides, 0, dilations, groups)
 
     return conv
@@ -149,7 +189,7 @@ def _conv_transpose(
             after = length - before - x.shape[2 + i] * strides[i]
         wanted = output_shape[2 + i] if output_shape is not None else length - before - after
         full = full.narrow(2 + i, before, min(wanted, length - before))
-        full = _pad_spatial(full, [(0, wanted - full.shape[2 + i]) if j == i else (0, 0) for j in range(n)])
+        full = pad_spatial(full, [(0, wanted - full.shape[2 + i]) if j == i else (0, 0) for j in range(n)])
     return full
 
 
@@ -166,10 +206,10 @@ def _avg_pool(
     strides = strides or [1] * n
     pads = _window_pads(x, kernel_sizes, strides, [1] * n, pad_type, pad)
     beyond = _ceil_pads(x, kernel_sizes, strides, pads) if ceil_mode else [(0, 0)] * n
-    counted = _pad_spatial(torch.ones_like(x[:1, :1]), pads, 0.0 if exclude_padding_from_average else 1.0)
+    counted = pad_spatial(torch.ones_like(x[:1, :1]), pads, 0.0 if exclude_padding_from_average else 1.0)
     pool: Callable[..., Tensor] = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[n - 1]
-    total = pool(_pad_spatial(_pad_spatial(x, pads), beyond), kernel_sizes, strides)
-    return total / pool(_pad_spatial(counted, beyond), kernel_sizes, strides)
+    total = pool(pad_spatial(pad_spatial(x, pads), beyond), kernel_sizes, strides)
+    return total / pool(pad_spatial(counted, beyond), kernel_sizes, strides)
 
 
 def _max_pool(
@@ -184,9 +224,13 @@ def _max_pool(
     strides = strides or [1] * n
     pads = _window_pads(x, kernel_sizes, strides, [1] * n, pad_type, pad)
     beyond = _ceil_pads(x, kernel_sizes, strides, pads) if ceil_mode else [(0, 0)] * n
-    padded = _pad_spatial(_pad_spatial(x, pads, -math.inf), beyond, -math.inf)
+    padded = pad_spatial(pad_spatial(x, pads, -math.inf), beyond, -math.inf)
     pool: Callable[..., Tensor] = (F.max_pool1d, F.max_pool2d, F.max_pool3d)[n - 1]
     return pool(padded, kernel_sizes, strides)
+
+
+def _l2_pool(x: Tensor, kernel_sizes: Ints, **window: Any) -> Tensor:
+    return (_avg_pool(x.square(), kernel_sizes, **window) * math.prod(kernel_sizes)).sqrt()
 
 
 def _window_pads(x: Tensor, kernel: Ints, strides: Ints, dilations: Ints, pad_type: str, pad: Ints | None) -> Pads:
@@ -213,12 +257,6 @@ def _ceil_pads(x: Tensor, kernel: Ints, strides: Ints, pads: Pads) -> Pads:
             count -= 1
         beyond.append((0, max((count - 1) * s + k - size - before - after, 0)))
     return beyond
-
-
-def _pad_spatial(x: Tensor, pads: Pads, value: float = 0.0) -> Tensor:
-    if not any(map(any, pads)):
-        return x
-    return F.pad(x, [n for pair in reversed(pads) for n in pair], value=value)
 
 
 # Normalisation --------------------------------------------------------------------------------------------------------
@@ -254,172 +292,15 @@ def _layer_norm(
     return y if beta is None else y + beta.reshape(shape)
 
 
-# Resampling and borders -----------------------------------------------------------------------------------------------
+def _l2_norm(x: Tensor, epsilon: float = 1e-6) -> Tensor:
+    return x * torch.rsqrt(x.square().sum((-3, -2, -1), keepdim=True) + epsilon)
 
 
-def _pad(x: Tensor, pad: Tensor, mode: str = "constant", constant_val: float = 0.0) -> Tensor:
-    pairs = pad.reshape(-1, 2).tolist()  # of the last dimensions
-    if mode == "constant":
-        return _pad_spatial(x, pairs, constant_val)
-    for axis, (before, after) in enumerate(pairs, x.ndim - len(pairs)):
-        last = x.shape[axis] - 1
-        index = torch.arange(-before, last + 1 + after)
-        index = index.clamp(0, last) if mode == "replicate" else last - (last - index.abs()).abs()
-        x = x.index_select(axis, index)
-    return x
+def _local_response_norm(x: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
+    return F.local_response_norm(x, size, alpha, beta, k)
 
 
-def _crop(x: Tensor, crop_height: Ints, crop_width: Ints) -> Tensor:
-    (top, bottom), (left, right) = crop_height, crop_width
-    return x[..., top : x.shape[-2] - bottom, left : x.shape[-1] - right]
-
-
-def _resize_nearest_neighbor(x: Tensor, target_size_height: int, target_size_width: int) -> Tensor:
-    for axis, size in ((-2, target_size_height), (-1, target_size_width)):
-        x = x.index_select(axis, torch.arange(size) * x.shape[axis] // size)
-    return x
-
-
-def _upsample_nearest_neighbor(x: Tensor, scale_factor_height: float = 1, scale_factor_width: float = 1) -> Tensor:
-    height, width = x.shape[-2:]
-    return _resize_nearest_neighbor(x, int(height * scale_factor_height), int(width * scale_factor_width))
-
-
-_GRIDS: dict[str, Callable[[Tensor, int, int], Tensor]] = {
-    # where the i-th of m samples lies among n
-    "DEFAULT": lambda i, n, m: i * n / m,
-    "STRICT_ALIGN_CORNERS": lambda i, n, m: i * (n - 1) / max(m - 1, 1),
-    "ALIGN_CORNERS": lambda i, n, m: i * (n - 1) / (m - 1) if m > 1 else i + (n - 1) / 2,
-    "UNALIGN_CORNERS": lambda i, n, m: (i + 0.5) * n / m - 0.5,
-    "OFFSET_CORNERS": lambda i, n, m: (i + 0.5) * max(1, n - 1) / m,
-}
-
-
-def _resize_bilinear(
-    x: Tensor, target_size_height: int = 1, target_size_width: int = 1, sampling_mode: str = "DEFAULT"
-) -> Tensor:
-    for axis, size in ((-2, target_size_height), (-1, target_size_width)):
-        last = x.shape[axis] - 1
-        samples = torch.arange(size, dtype=torch.float64)
-        grid = _GRIDS[sampling_mode](samples, x.shape[axis], size).clamp(0, last)
-        low = grid.floor().long()
-        weight = (grid - low).to(x.dtype)
-        weight = weight[:, None] if axis == -2 else weight
-        x = torch.lerp(x.index_select(axis, low), x.index_select(axis, (low + 1).clamp(max=last)), weight)
-    return x
-
-
-def _upsample_bilinear(
-    x: Tensor,
-    scale_factor_height: float = 1,
-    scale_factor_width: float = 1,
-    align_corners: bool = True,
-    half_pixel_centers: bool | None = None,
-) -> Tensor:
-    if half_pixel_centers is None:
-        half_pixel_centers = not align_corners
-    mode = "STRICT_ALIGN_CORNERS" if align_corners else "UNALIGN_CORNERS" if half_pixel_centers else "DEFAULT"
-    height, width = x.shape[-2:]
-    return _resize_bilinear(x, int(height * scale_factor_height), int(width * scale_factor_width), mode)
-
-
-def _pixel_shuffle(x: Tensor, upscale_factor: int) -> Tensor:
-    return F.pixel_shuffle(x, upscale_factor)
-
-
-def _pixel_unshuffle(x: Tensor, downscale_factor: int) -> Tensor:
-    return F.pixel_unshuffle(x, downscale_factor)
-
-
-def _depth_to_space(x: Tensor, block_size: int) -> Tensor:
-    n, channels, h, w = x.shape  # unlike in a pixel shuffle, the place in the block comes before the channel
-    blocks = x.reshape(n, block_size, block_size, channels // block_size**2, h, w)
-    return blocks.permute(0, 3, 4, 1, 5, 2).reshape(n, -1, h * block_size, w * block_size)
-
-
-def _space_to_depth(x: Tensor, block_size: int) -> Tensor:
-    n, channels, h, w = x.shape
-    blocks = x.reshape(n, channels, h // block_size, block_size, w // block_size, block_size)
-    return blocks.permute(0, 3, 5, 1, 2, 4).reshape(n, -1, h // block_size, w // block_size)
-
-
-# Shapes ---------------------------------------------------------------------------------------------------------------
-
-
-def _concat(values: list[Tensor], axis: int, interleave: bool = False) -> Tensor:
-    if not interleave:
-        return torch.cat(values, axis)
-    axis %= values[0].ndim
-    return torch.stack(values, axis + 1).flatten(axis, axis + 1)
-
-
-def _stack(values: list[Tensor], axis: int) -> Tensor:
-    return torch.stack(values, axis)
-
-
-def _split(
-    x: Tensor, axis: int, num_splits: int | None = None, split_sizes: list[int] | None = None
-) -> tuple[Tensor, ...]:
-    if split_sizes is None:
-        if num_splits is None:
-            raise ValueError("neither num_splits nor split_sizes is given")
-        split_sizes = [x.shape[axis] // num_splits] * num_splits
-    return torch.split_with_sizes(x, split_sizes, axis)
-
-
-def _reshape(x: Tensor, shape: Tensor) -> Tensor:
-    return x.reshape([size or x.shape[axis] for axis, size in enumerate(shape.tolist())])
-
-
-def _transpose(x: Tensor, perm: list[int]) -> Tensor:
-    return x.permute(perm)
-
-
-def _expand_dims(x: Tensor, axes: Ints) -> Tensor:
-    rank = x.ndim + len(axes)
-    for axis in sorted(axis % rank for axis in axes):
-        x = x.unsqueeze(axis)
-    return x
-
-
-def _squeeze(x: Tensor, axes: Ints | None = None) -> Tensor:
-    return x.squeeze() if axes is None else x.squeeze(tuple(axes))
-
-
-def _tile(x: Tensor, reps: Tensor) -> Tensor:
-    return x.repeat(reps.tolist())
-
-
-def _slice_by_index(
-    x: Tensor,
-    begin: Tensor,
-    end: Tensor,
-    stride: Tensor | None = None,
-    begin_mask: list[bool] | None = None,
-    end_mask: list[bool] | None = None,
-    squeeze_mask: list[bool] | None = None,
-) -> Tensor:
-    squeezed = []
-    for axis, (first, last) in enumerate(zip(begin.tolist(), end.tolist(), strict=True)):
-        size = x.shape[axis]
-        if squeeze_mask and squeeze_mask[axis]:
-            x = x.narrow(axis, first % size, 1)
-            squeezed.append(axis)
-            continue
-        start = None if begin_mask and begin_mask[axis] else first
-        stop = None if end_mask and end_mask[axis] else last
-        step = 1 if stride is None else int(stride[axis])
-        chosen = range(size)[start:stop:step]  # torch has no negative steps, Python has
-        if chosen != range(size):
-            x = x.index_select(axis, torch.tensor(list(chosen), dtype=torch.long))
-    return x.squeeze(tuple(squeezed)) if squeezed else x
-
-
-def _slice_by_size(x: Tensor, begin: Tensor, size: Tensor) -> Tensor:
-    for axis, (first, count) in enumerate(zip(begin.tolist(), size.tolist(), strict=True)):
-        first %= x.shape[axis]
-        x = x.narrow(axis, first, x.shape[axis] - first if count == -1 else count)
-    return x
+# Number formats -------------------------------------------------------------------------------------------------------
 
 
 def _cast(x: Tensor, dtype: str) -> Tensor:
@@ -428,72 +309,96 @@ def _cast(x: Tensor, dtype: str) -> Tensor:
 
 OPS: dict[str, Callable[..., Tensor | tuple[Tensor, ...]]] = {
     **coreml_compression.OPS,
+    **coreml_shapes.OPS,
     "abs": _unary(torch.abs),
+    "acos": _unary(torch.acos),
     "add": _binary(torch.add),
+    "asin": _unary(torch.asin),
+    "atan": _unary(torch.atan),
+    "atanh": _unary(torch.atanh),
     "avg_pool": _avg_pool,
     "batch_norm": _batch_norm,
     "cast": _cast,
     "ceil": _unary(torch.ceil),
+    "clamped_relu": _clamped_relu,
     "clip": _clip,
-    "concat": _concat,
     "conv": conv_by((F.conv1d, F.conv2d, F.conv3d)),
     "conv_transpose": _conv_transpose,
-    "crop": _crop,
-    "depth_to_space": _depth_to_space,
+    "cos": _unary(torch.cos),
+    "cosh": _unary(torch.cosh),
+    "einsum": _einsum,
     "elu": _elu,
+    "equal": _binary(torch.eq),
+    "erf": _unary(torch.erf),
     "exp": _unary(torch.exp),
-    "expand_dims": _expand_dims,
+    "exp2": _unary(torch.exp2),
     "floor": _unary(torch.floor),
+    "floor_div": _binary(partial(torch.div, rounding_mode="floor")),
     "gelu": _gelu,
+    "greater": _binary(torch.gt),
+    "greater_equal": _binary(torch.ge),
     "identity": _unary(lambda x: x),
     "instance_norm": _instance_norm,
     "inverse": _inverse,
+    "l2_norm": _l2_norm,
+    "l2_pool": _l2_pool,
     "layer_norm": _layer_norm,
     "leaky_relu": _leaky_relu,
+    "less": _binary(torch.lt),
+    "less_equal": _binary(torch.le),
     "linear": _linear,
     "linear_activation": _linear_activation,
+    "local_response_norm": _local_response_norm,
     "log": _log,
+    "logical_and": _binary(torch.logical_and),
+    "logical_not": _unary(torch.logical_not),
+    "logical_or": _binary(torch.logical_or),
+    "logical_xor": _binary(torch.logical_xor),
     "matmul": _matmul,
     "max_pool": _max_pool,
     "maximum": _binary(torch.maximum),
     "minimum": _binary(torch.minimum),
+    "mod": _binary(torch.remainder),
     "mul": _binary(torch.mul),
-    "pad": _pad,
-    "pixel_shuffle": _pixel_shuffle,
-    "pixel_unshuffle": _pixel_unshuffle,
+    "not_equal": _binary(torch.ne),
     "pow": _binary(torch.pow),
     "prelu": _prelu,
     "real_div": _binary(torch.div),
+    "reduce_argmax": _reduce_arg(torch.argmax),
+    "reduce_argmin": _reduce_arg(torch.argmin),
+    "reduce_l1_norm": _reduce(partial(torch.linalg.vector_norm, ord=1)),
+    "reduce_l2_norm": _reduce(torch.linalg.vector_norm),
+    "reduce_log_sum": _reduce(lambda x, dim, keepdim: x.sum(dim, keepdim).log()),
+    "reduce_log_sum_exp": _reduce(torch.logsumexp),
     "reduce_max": _reduce(torch.amax),
     "reduce_mean": _reduce(torch.mean),
     "reduce_min": _reduce(torch.amin),
+    "reduce_prod": _reduce(_product),
     "reduce_sum": _reduce(torch.sum),
+    "reduce_sum_square": _reduce(lambda x, dim, keepdim: x.square().sum(dim, keepdim)),
     "relu": _unary(torch.relu),
     "relu6": _unary(F.relu6),
-    "reshape": _reshape,
-    "resize_bilinear": _resize_bilinear,
-    "resize_nearest_neighbor": _resize_nearest_neighbor,
     "round": _unary(torch.round),
     "rsqrt": _rsqrt,
+    "scaled_dot_product_attention": _attention,
     "scaled_tanh": _scaled_tanh,
+    "select": _select,
     "sigmoid": _unary(torch.sigmoid),
     "sigmoid_hard": _sigmoid_hard,
+    "sign": _unary(torch.sign),
     "silu": _unary(F.silu),
-    "slice_by_index": _slice_by_index,
-    "slice_by_size": _slice_by_size,
+    "sin": _unary(torch.sin),
+    "sinh": _unary(torch.sinh),
     "softmax": _softmax,
     "softplus": _unary(F.softplus),
-    "space_to_depth": _space_to_depth,
-    "split": _split,
+    "softplus_parametric": _softplus_parametric,
+    "softsign": _unary(F.softsign),
     "sqrt": _unary(torch.sqrt),
     "square": _unary(torch.square),
-    "squeeze": _squeeze,
-    "stack": _stack,
     "sub": _binary(torch.sub),
+    "tan": _unary(torch.tan),
     "tanh": _unary(torch.tanh),
-    "tile": _tile,
-    "transpose": _transpose,
-    "upsample_bilinear": _upsample_bilinear,
-    "upsample_nearest_neighbor": _upsample_nearest_neighbor,
+    "threshold": _threshold,
+    "thresholded_relu": _thresholded_relu,
 }
 """MIL op -> what computes it."""
