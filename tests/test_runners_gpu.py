@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,6 +14,7 @@ from runner_files import photo, tflite_file
 
 from edgestyle.drift import measure
 from edgestyle.errors import CheckError, ConfigError, UnavailableError, UsageError
+from edgestyle.quiet import quiet
 from edgestyle.runner import Placement, runners_for
 from edgestyle.runners import litert_cpu, litert_gpu
 from edgestyle.runners.litert_gpu import RUNNER, read_placement
@@ -91,6 +93,13 @@ def test_what_is_no_style_file_is_refused_before_the_gpu_sees_it(tmp_path: Path)
 def test_placement_is_read_from_the_log() -> None:
     assert read_placement(REFUSED) == Placement(17, 12, 1, ("CAST", "GATHER_ND"))
     assert read_placement("INFO: nothing of the kind\n") is None
+
+
+def test_what_is_kept_off_the_terminal_can_be_read(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with (tmp_path / "log").open("wb") as log, quiet(log):
+        os.write(2, b"as C++ does")
+    assert (tmp_path / "log").read_bytes() == b"as C++ does"
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize(

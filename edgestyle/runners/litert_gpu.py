@@ -29,7 +29,7 @@ from edgestyle.runners.litert_cpu import open_file as open_on_cpu
 
 _DRIVERS = tuple(Path(root, "vulkan/icd.d") for root in ("/etc", "/usr/share", "/usr/local/share"))
 _CHROMIUMS = tuple(Path(root) for root in ("/usr/lib/chromium", "/usr/lib/chromium-browser", "/opt/google/chrome"))
-_SWIFTSHADER = "vk_swiftshader_icd.json"
+_SWIFTSHADER, _LOADER = "vk_swiftshader_icd.json", "libvulkan.so.1"
 _kept: list[object] = []
 """LiteRT's environments: it would announce the end of each on stderr, so they end with the process."""
 
@@ -81,7 +81,8 @@ def open_file(path: Path) -> GpuSession:
         said = log.read().decode(errors="replace")
     _check(path, said, failure)
     whole = file.placement() if model.is_fully_accelerated() else None
-    placed = Placement(whole.total, whole.total, 1) if whole else read_placement(said)
+    # The log goes first: "fully accelerated" may count what XNNPACK has.
+    placed = read_placement(said) or (Placement(whole.total, whole.total, 1) if whole else None)
     return GpuSession(**vars(file), model=model, buffers=buffers, placed=placed)
 
 
@@ -115,7 +116,7 @@ def _compile(path: Path) -> tuple[Any, tuple[Any, Any]]:
 
 
 def _hush() -> None:
-    """Close stderr for the rest of the process, in which only LiteRT's C++ still speaks."""
+    """Silence stderr for the rest of the process, in which only LiteRT's C++ still speaks."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
@@ -143,8 +144,9 @@ def _has_gpu() -> bool:
 
 
 def _swiftshader() -> Path | None:
-    """The folder of SwiftShader and of the Vulkan loader beside it."""
-    return next((folder for folder in _CHROMIUMS if (folder / _SWIFTSHADER).is_file()), None)
+    """The folder of SwiftShader and of the Vulkan loader."""
+    files = _SWIFTSHADER, _LOADER
+    return next((folder for folder in _CHROMIUMS if all((folder / file).is_file() for file in files)), None)
 
 
 def _use_swiftshader() -> None:
@@ -154,7 +156,7 @@ def _use_swiftshader() -> None:
         raise UnavailableError(f"LiteRT's GPU delegate cannot run: {_probe().remark}")
     # The Vulkan loader knows the driver's file by a new name and by an old one.
     os.environ["VK_DRIVER_FILES"] = os.environ["VK_ICD_FILENAMES"] = str(folder / _SWIFTSHADER)
-    ctypes.CDLL(str(folder / "libvulkan.so.1"))  # LiteRT asks for it by its bare name, and now finds it loaded
+    ctypes.CDLL(str(folder / _LOADER))  # LiteRT asks for it by its bare name, and now finds it loaded
 
 
 def _probe() -> Availability:

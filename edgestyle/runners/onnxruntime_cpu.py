@@ -26,7 +26,7 @@ _SILENT = 4  # ONNX Runtime's log level "fatal": what goes wrong is raised, and 
 
 @dataclass(frozen=True)
 class OnnxSession:
-    """An ONNX file opened on the CPU. Its floats are in [0, 1], its bytes in [0, 255]."""
+    """An ONNX file opened by ONNX Runtime. Its floats are in [0, 1], its bytes in [0, 255]."""
 
     path: Path
     contract: Contract | None

@@ -53,14 +53,15 @@ def _device() -> Any:
     except ImportError as error:
         raise MissingExtraError("onnxruntime-qnn", "npu") from error
     name = qnn.get_ep_name()
-    found = [device for device in ort.get_ep_devices() if device.ep_name == name]
-    if not found:  # a plugin can be registered but once
+    if all(device.ep_name != name for device in ort.get_ep_devices()):  # a plugin can be registered but once
         try:
             ort.register_execution_provider_library(name, qnn.get_library_path())
         except Exception as error:
             raise UnavailableError(f"onnxruntime cannot load Qualcomm's plugin: {first_line(error)}") from error
-        found = [device for device in ort.get_ep_devices() if device.ep_name == name]
-    return found[0]
+    for device in ort.get_ep_devices():
+        if device.ep_name == name:
+            return device
+    raise UnavailableError("Qualcomm's plugin offers no device here")
 
 
 def _open(path: Path, device: Any, whole: bool) -> Any:
