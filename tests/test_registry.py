@@ -48,7 +48,7 @@ def test_the_zoo_is_a_folder() -> None:
     [
         (registry.TARGETS, "onxx", "unknown target 'onxx'; did you mean onnx?"),
         (registry.TARGETS, "zzz", "unknown target 'zzz'; there are: coreml, onnx, tflite"),
-        (registry.RUNNERS, "litert", "unknown delegate 'litert'; did you mean litert-cpu"),
+        (registry.RUNNERS, "litert-cp", "unknown delegate 'litert-cp'; did you mean litert-cpu"),
     ],
 )
 def test_an_unknown_name_is_answered_with_the_nearest(group: str, name: str, message: str) -> None:

@@ -75,8 +75,7 @@ def measure(
 ) -> list[Measurement]:
     """Time files in browsers.
 
-    A page is served; each device that opens it shows the list, lets its user choose and start, and posts every
-    result as soon as it is there. Several devices may work at the same time.
+    A page is served; each device that opens it lets its user choose and start, and posts every result at once.
 
     Args:
         files: `.onnx` (onnxruntime-web) and `.tflite` (LiteRT.js) files.
@@ -95,8 +94,8 @@ def measure(
         on_result: Called with each measurement as it comes, always in the calling thread.
 
     Returns:
-        All measurements, in the order in which they came, of several devices mixed. What a device's user did not
-        choose is not in it. On Ctrl-C, KeyboardInterrupt passes; `on_result` has been told of all until then.
+        All measurements in the order in which they came, devices mixed, without what a user did not choose. On
+        Ctrl-C, KeyboardInterrupt passes; `on_result` has been told of all until then.
 
     Raises:
         UsageError: A file is not one that browsers run, or the port is in use.
@@ -104,9 +103,10 @@ def measure(
         CheckError: Time was up and no device had come.
     """
     modules = packages.installed()
+    examples = [(path, _example(path, size)) for path in files]
     jobs = [
         Job(path, ENGINES[path.suffix], delegate, tensor, "time", warmup=warmup, samples=samples, limit_s=limit_s)
-        for path, tensor in ((path, _example(path, size)) for path in files)
+        for path, tensor in examples
         for delegate in delegates
     ]
     with ExitStack() as stack:
@@ -163,9 +163,11 @@ def _collect(
         seen.update(fresh)
         if not fresh:
             break
+    with server.changed:
+        missing = _unfinished(server)
     if not server.devices:
         raise CheckError(f"no device opened {server.url} within {timeout_s:g} s; is it in the same network?")
-    for job, device in _unfinished(server):
+    for job, device in missing:
         take(job, device, Result(status="unavailable", error="the device left, or time was up, before it came to this"))
     return found
 

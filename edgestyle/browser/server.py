@@ -317,9 +317,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _post(self, parts: list[str]) -> None:
         match parts:
             case ["api", "devices"]:
-                token = secrets.token_urlsafe(16)
+                token, device = secrets.token_urlsafe(16), Device(self._message(DeviceInfo))
                 with self.state.changed:
-                    self.state.devices[token] = Device(self._message(DeviceInfo))
+                    self.state.devices[token] = device
                     self.state.changed.notify_all()
                 self._send(HTTPStatus.CREATED, json.dumps({"token": token}).encode(), "application/json")
                 return

@@ -37,10 +37,8 @@ class Tab:
             self._server.wait(lambda: self._is_open() or self.browser.poll() is not None, _START_S)
             if not self._is_open():
                 code = self.browser.poll()
-                how = (
-                    f"did not open the page within {_START_S} s" if code is None else f"ended at once, with code {code}"
-                )
-                raise CheckError(f"{chromium.find()} {how}")
+                late, dead = f"did not open the page within {_START_S} s", f"ended at once, with code {code}"
+                raise CheckError(f"{chromium.find()} {late if code is None else dead}")
             self.close = weakref.finalize(self, stack.pop_all().close)
 
     def _is_open(self) -> bool:

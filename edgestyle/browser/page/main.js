@@ -114,9 +114,10 @@ async function work() {
 }
 
 async function doRow(row) {
-  const { job, box } = row;
+  const { job, box, item } = row;
   box.disabled = true;
   if (!box.checked) return;
+  item.scrollIntoView({ block: "nearest" });
   const done = rows.indexOf(row);
   Object.assign(byId("progress"), { value: done, max: rows.length });
   say(`${job.name}, ${job.engine} on ${job.delegate} (${done + 1} of ${rows.length})`);
