@@ -8,7 +8,7 @@ PACKAGES := edgestyle export quantize models demo_apps
 DEMO := build/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check lint type pytest format wheel constraints clean
+.PHONY: help venv demo test check lint type pytest browser format wheel constraints clean
 
 help: ## list these goals
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
@@ -46,8 +46,14 @@ type: $(INSTALLED) ## types, strictly; the folders apart, because checkers do no
 	$(BIN)/mypy edgestyle
 	$(BIN)/mypy $(filter-out edgestyle,$(PACKAGES))
 
-pytest: $(INSTALLED) ## the tests
+pytest: $(INSTALLED) browser ## the tests
 	$(BIN)/pytest -q -n 2
+
+browser: $(INSTALLED) ## add Chromium, where apt can, and the networks' runtimes for browsers
+	@command -v chromium chromium-browser google-chrome > /dev/null || [ -d "/Applications/Google Chrome.app" ] || \
+		{ [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq chromium > /dev/null; } || \
+		echo "Chromium is not installed; tests in a browser and on the GPU will say so and be skipped"
+	$(BIN)/edgestyle doctor --quick --install browser > /dev/null
 
 format: $(INSTALLED) ## put the code into the house's form
 	$(BIN)/ruff format .

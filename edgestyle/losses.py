@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from edgestyle.perceptual import VGG19
+from edgestyle.perceptual import PerceptualNetwork
 
 CONTENT_LAYER = "relu3_3"
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu3_4")
@@ -66,17 +66,17 @@ class PerceptualLoss:
     strokes twice as long for a quarter of the price of deeper layers.
     """
 
-    def __init__(self, vgg: VGG19, painting: Tensor) -> None:
+    def __init__(self, network: PerceptualNetwork, painting: Tensor) -> None:
         """Measure `painting`, (1, 3, H, W) RGB in [0, 1], at the size at which its strokes should appear."""
-        self.vgg = vgg
+        self.network = network
         with torch.no_grad():
             self.targets = [gram_matrix(f) for scale in (1, 2) for f in self._style_features(painting, scale)]
 
     def __call__(self, pictures: Tensor, photos: Tensor) -> Losses:
         """Losses of `pictures` made from `photos`, both (B, 3, H, W) RGB in [0, 1]."""
         with torch.no_grad():
-            photo = self.vgg(photos, (CONTENT_LAYER,))[CONTENT_LAYER]
-        features = self.vgg(pictures, (*STYLE_LAYERS, CONTENT_LAYER))
+            photo = self.network(photos, (CONTENT_LAYER,))[CONTENT_LAYER]
+        features = self.network(pictures, (*STYLE_LAYERS, CONTENT_LAYER))
         measured = [features[layer] for layer in STYLE_LAYERS] + self._style_features(pictures, 2)
         pairs = zip(measured, self.targets, strict=True)
         style = torch.stack([gram_loss(gram_matrix(f), target) for f, target in pairs]).sum(0)
@@ -84,5 +84,5 @@ class PerceptualLoss:
 
     def _style_features(self, pictures: Tensor, scale: int) -> list[Tensor]:
         """Features of every style layer, of pictures averaged to 1 / `scale` of their size."""
-        features = self.vgg(F.avg_pool2d(pictures, scale) if scale > 1 else pictures, STYLE_LAYERS)
+        features = self.network(F.avg_pool2d(pictures, scale) if scale > 1 else pictures, STYLE_LAYERS)
         return [features[layer] for layer in STYLE_LAYERS]
