@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgestyle.errors import UsageError
-from edgestyle.latency import plan
+from edgestyle.errors import MissingExtraError, UsageError
+from edgestyle.latency import plan, work
 from edgestyle.latency.measure import Timing
 from edgestyle.latency.plan import Job
 from edgestyle.latency.results import Result, timed
@@ -50,4 +51,7 @@ def result(measurement: Measurement) -> Result:
         warmup_ms=measurement.warmup_ms,
         samples_ms=measurement.samples_ms,
     )
-    return timed(about, timing, status=measurement.status, reason=measurement.reason)
+    counted = None
+    with suppress(MissingExtraError):
+        counted = work.of_file(measurement.file, measurement.size)
+    return timed(about, timing, counted, status=measurement.status, reason=measurement.reason)

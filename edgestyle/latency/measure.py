@@ -39,6 +39,7 @@ class Effort:
     """Warm-up goes on for both; a processor that slept needs some time to speed up."""
     rounds: int = 60
     """Of a comparison, four runs each."""
+    fewest_rounds: int = 10
     most_rounds: int = 300
     """Where the interval is still wider than `precision` after `rounds`."""
     precision: float = 0.03
@@ -60,7 +61,7 @@ class Effort:
         until there is one would find one.
         """
         done = len(a)
-        if done < self.fewest:
+        if done < self.fewest_rounds:
             return True
         if done >= self.most_rounds or elapsed_s >= self.compare_most_s:
             return False

@@ -152,13 +152,13 @@ def pairs(ours: Sequence[Job], theirs: Sequence[Job]) -> tuple[list[tuple[Job, J
     mine = [job for job in ours if job.availability.status == "works"]
     matched = [(job, known[_key(job)]) for job in mine if _key(job) in known]
     missing = [
-        f"{job.about.artifact} has no counterpart there on {job.about.delegate}"
+        f"{job.about.artifact} has no counterpart in the baseline on {job.about.delegate}"
         for job in mine
         if _key(job) not in known
     ]
     gone = known.keys() - {_key(job) for job in mine}
     return matched, missing + [
-        f"{known[key].about.artifact} has no counterpart here on {key[1]}" for key in sorted(gone)
+        f"{known[key].about.artifact} is in the baseline only, on {key[1]}" for key in sorted(gone)
     ]
 
 

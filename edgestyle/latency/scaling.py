@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-_TILES = (128, 1024)
+_TILES = (256, 1024)
 """Sides of the smallest and largest tiles, in pixels: small ones waste work on their borders."""
 _RESERVE = 0.9
 """Share of the free memory that may be used: a prediction errs."""
@@ -23,9 +23,9 @@ def predict_bytes(measured: Sequence[tuple[int, float]], pixels: int) -> float |
     Returns:
         None where fewer than two sizes are known.
     """
-    *_, (p, low), (q, high) = [(0, 0.0), (0, 0.0), *sorted(measured)]
-    if not p < q:
+    if len(measured) < 2:
         return None
+    (p, low), (q, high) = sorted(measured)[-2:]
     return high + max(0.0, (high - low) / (q - p)) * (pixels - q)
 
 

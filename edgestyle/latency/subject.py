@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
+from edgestyle.errors import UsageError
 from edgestyle.images import Image
 from edgestyle.manifest import Contract
 from edgestyle.runner import Placement
@@ -71,12 +72,17 @@ class Network:
     """Side of the tiles that the picture is painted in; None for the picture as a whole."""
 
     def open(self) -> Ready:
-        """See `Subject`."""
+        """See `Subject`. Raises UsageError if the network does not take this size."""
         import torch
 
         from edgestyle import checkpoint, tiles
 
         net = checkpoint.read(self.folder).network()
+        if any(side % net.stride for side in self.size):
+            height, width = self.size
+            raise UsageError(
+                f"{self.folder.name} takes multiples of {net.stride} pixels; {width}x{height} was asked for"
+            )
         photo, tile = torch.from_numpy(example(self.size)), self.tile
 
         def run() -> object:
