@@ -103,10 +103,9 @@ def measure(
         CheckError: Time was up and no device had come.
     """
     modules = packages.installed()
-    examples = [(path, _example(path, size)) for path in files]
     jobs = [
         Job(path, ENGINES[path.suffix], delegate, tensor, "time", warmup=warmup, samples=samples, limit_s=limit_s)
-        for path, tensor in examples
+        for path, tensor in ((path, _example(path, size)) for path in files)
         for delegate in delegates
     ]
     with ExitStack() as stack:
