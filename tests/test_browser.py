@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 from collections.abc import Iterator
@@ -105,6 +106,10 @@ def test_a_file_that_the_browser_cannot_run_fails_and_the_next_does_not(files: d
     value = np.zeros((1, 3, HEIGHT, WIDTH), np.float32)
     with pytest.raises(CheckError, match="onnxruntime-web on wasm failed: "):
         page.run(broken, "wasm", value)
+    with pytest.raises(
+        UnavailableError, match="onnxruntime-web on webnn cannot run here: this browser offers no WebNN"
+    ):
+        page.run(files[".onnx"], "webnn", value)
     assert page.run(files[".onnx"], "wasm", value).shape == value.shape
     page.close()
 
@@ -171,7 +176,7 @@ def test_two_devices_at_a_time(files: dict[str, Path]) -> None:
                 browsers.enter_context(chromium.opened(f"{url}?start&delegate=wasm&delegate=webnn"))
 
         found = measure(
-            list(files.values()), samples=3, warmup=1, devices=2, timeout_s=120, on_url=open_two, on_result=told.append
+            list(files.values()), samples=3, warmup=1, devices=2, timeout_s=300, on_url=open_two, on_result=told.append
         )
     assert found == told
     assert len({id(m.device) for m in found}) == 2
@@ -199,7 +204,7 @@ def test_two_devices_at_a_time(files: dict[str, Path]) -> None:
 
 def test_over_the_local_network_a_page_is_secure_and_has_threads(files: dict[str, Path]) -> None:
     try:
-        (found,) = measure([files[".onnx"]], delegates=["wasm"], samples=1, lan=True, open_chromium=True, timeout_s=120)
+        (found,) = measure([files[".onnx"]], delegates=["wasm"], samples=1, lan=True, open_chromium=True, timeout_s=300)
     except UnavailableError as error:
         pytest.skip(str(error))
     assert found.status == "passed"
@@ -218,6 +223,7 @@ def phone(url: str) -> Iterator[Any]:
     with playwright.sync_playwright() as run:
         browser = run.chromium.launch(executable_path=chromium.find(), args=flags)
         page = browser.new_page(viewport={"width": 390, "height": 844}, has_touch=True)
+        page.set_default_timeout(120_000)  # milliseconds: two cores may have other work
         page.goto(url)
         yield page
         browser.close()
@@ -236,7 +242,7 @@ def measuring(*paths: Path, **options: Any) -> Iterator[tuple[str, list[Measurem
     run.start()
     assert ready.wait(60)
     yield url[0], told
-    run.join(60)
+    run.join(120)
     assert not run.is_alive()
 
 
@@ -266,8 +272,8 @@ def test_what_was_measured_is_kept_when_the_page_is_left(
     files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("edgestyle.browser.measuring._GRACE_S", 0)
-    with measuring(files[".onnx"], samples=100_000, limit_s=600) as (url, told), phone(f"{url}?start") as page:
-        page.get_by_text("3 of 100000").wait_for()
+    with measuring(files[".onnx"], samples=9999, limit_s=600) as (url, told), phone(f"{url}?start") as page:
+        page.get_by_text(re.compile(r"\d\d of 9999")).wait_for()
         page.goto("about:blank")
     assert [(m.delegate, m.status) for m in told] == [
         ("onnxruntime-web-wasm", "failed"),
@@ -275,4 +281,4 @@ def test_what_was_measured_is_kept_when_the_page_is_left(
         ("onnxruntime-web-webnn", "could not run"),
     ]
     assert told[0].reason == "the page was left"
-    assert len(told[0].samples_ms) >= 2
+    assert len(told[0].samples_ms) >= 9

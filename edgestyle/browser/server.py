@@ -49,6 +49,7 @@ _TYPES = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".mjs": "text/javascript; charset=utf-8",
+    ".json": "application/json",
     ".wasm": "application/wasm",
 }
 _BYTES = "application/octet-stream"

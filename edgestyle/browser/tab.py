@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from edgestyle.browser import chromium, packages
 from edgestyle.browser.protocol import ENGINES, Delegate, Job, Result
 from edgestyle.browser.server import Server, serving
-from edgestyle.errors import CheckError
+from edgestyle.errors import CheckError, UnavailableError
 from edgestyle.runner import Availability, installed
 
-_START_S = 60
+_START_S = 180
 _LIMIT_S = 900
 """Longest job: a software GPU takes minutes to compile its shaders where the machine is busy."""
 
@@ -49,6 +49,7 @@ class Tab:
 
         Raises:
             CheckError: It fails, or takes too long, or the page crashed.
+            UnavailableError: The browser has no such delegate.
         """
         result, output = self._perform(Job(file, ENGINES[file.suffix], delegate, tensor, "run", output=True))
         try:
@@ -61,7 +62,7 @@ class Tab:
         """How long a file runs on an input, by the page's clock: upload and readback in it, the way to here not.
 
         Raises:
-            CheckError: As `run`.
+            EdgestyleError: As `run`.
         """
         result, _ = self._perform(Job(file, ENGINES[file.suffix], delegate, tensor, "run"))
         return result.samples_ms[0] / 1000
@@ -70,7 +71,7 @@ class Tab:
         """What the runtime says while it opens a file, in all detail.
 
         Raises:
-            CheckError: As `run`.
+            EdgestyleError: As `run`.
         """
         result, _ = self._perform(Job(file, ENGINES[file.suffix], delegate, np.empty(0, np.float32), "place"))
         return result.actual.log if result.actual else ()
@@ -85,6 +86,8 @@ class Tab:
         if number not in device.results:
             raise CheckError(f"{what} crashed the browser's page")
         result = device.results.pop(number)
+        if result.status == "unavailable":
+            raise UnavailableError(f"{what} cannot run here: {result.error}")
         if result.status != "done":
             raise CheckError(f"{what} failed: {result.error}")
         return result, device.outputs.pop(number, b"")

@@ -31,7 +31,7 @@ export function open(engine, delegate, model, verbose = false) {
 
 // ONNX Runtime ------------------------------------------------------------------------------------------------------
 
-const ready = new Set();
+const started = new Set(); // builds of the runtime
 
 async function openOnnx(delegate, model, verbose) {
   // Builds apart: the one with WebGPU and WebNN can suspend itself, which makes its CPU kernels slower.
@@ -41,9 +41,10 @@ async function openOnnx(delegate, model, verbose) {
   ort.env.wasm.numThreads = threads;
   const create = () =>
     ort.InferenceSession.create(model, { executionProviders: [delegate], logSeverityLevel: verbose ? 0 : 3 });
-  if (!ready.has(build)) await (await create()).release(); // the first session loads the runtime: not to be timed
-  ready.add(build);
+  if (!started.has(build)) await (await create()).release(); // the first session loads the runtime: not to be timed
+  started.add(build);
   const { value: session, lines, ms } = await listening(create);
+  const telling = lines.filter((line) => !/\[[VI]:onnxruntime/.test(line) || line.includes("VerifyEachNodeIsAssignedToAnEp"));
   const device = delegate === "webgpu" ? await ort.env.webgpu.device : null;
   return {
     init_ms: ms,
@@ -51,7 +52,7 @@ async function openOnnx(delegate, model, verbose) {
       runtime: `onnxruntime-web ${ort.env.versions.web}`,
       threads: delegate === "wasm" ? ort.env.wasm.numThreads : null,
       adapter: describeAdapter(device?.adapterInfo),
-      log: lines,
+      log: telling,
     },
     async run({ type, dims, data }) {
       const outputs = await session.run({ [session.inputNames[0]]: new ort.Tensor(type, data, dims) });
@@ -69,11 +70,12 @@ let loaded = "";
 async function openLiteRt(delegate, model) {
   const litert = await import("@litertjs/core");
   await loadLiteRt(litert, delegate);
+  const { version } = await (await fetch(new URL("@litertjs/core/package.json", NPM))).json();
   const { value: compiled, lines, ms } = await listening(() => litert.loadAndCompile(model, { accelerator: delegate }));
   return {
     init_ms: ms,
     actual: {
-      runtime: `LiteRT.js (${loaded})`,
+      runtime: `LiteRT.js ${version} (${loaded})`,
       threads: delegate === "wasm" ? (loaded === "threads" ? compiled.options.cpuOptions.numThreads : 1) : null,
       adapter: delegate === "webgpu" ? describeAdapter(litert.getWebGpuDevice()?.adapterInfo) : null,
       log: [...lines, `fully accelerated: ${compiled.isFullyAccelerated}`],

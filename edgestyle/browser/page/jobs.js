@@ -32,7 +32,7 @@ async function runOnce(job, result) {
   result.actual = kept.actual;
   const began = performance.now();
   const output = await kept.run(input);
-  result.samples_ms.push(performance.now() - began);
+  result.samples_ms.push(since(began));
   if (!job.output) return null;
   result.output_type = output.type;
   result.output_dims = output.dims;
@@ -46,7 +46,7 @@ async function timeRuns(job, session, result, progress) {
     await new Promise((resolve) => setTimeout(resolve)); // let the page draw: outside of what is timed
     const began = performance.now();
     await session.run(input); // the output is in memory when it resolves
-    return performance.now() - began;
+    return since(began);
   };
   progress("first run");
   result.first_ms = await timed();
@@ -59,6 +59,9 @@ async function timeRuns(job, session, result, progress) {
     result.samples_ms.push(await timed());
   }
 }
+
+/** Milliseconds, no finer than any browser's clock: what a page posts as it is left has to be short. */
+const since = (began) => Math.round((performance.now() - began) * 1000) / 1000;
 
 async function openModel(job, result, verbose) {
   const model = new Uint8Array(await fetchBytes(job.model));
