@@ -36,6 +36,8 @@ Slower or faster is what is proven (the 95 % interval of the ratio excludes 1) a
   psnr_db = 60             # against the float network, by the manifest
 """
 
+_MOST_RUNS = 10_000
+
 
 def add(subparsers: Any) -> None:
     """Add the command's parser."""
@@ -71,7 +73,7 @@ def add(subparsers: Any) -> None:
     parser.add_argument(
         "--memory", type=_megabytes, metavar="MB", help="what a picture may take, for --sizes; default: what is free"
     )
-    parser.add_argument("--runs", type=_count, default=100, metavar="N", help="most timed runs of each; default: 100")
+    parser.add_argument("--runs", type=_runs, default=100, metavar="N", help="most timed runs of each; default: 100")
     browser = parser.add_argument_group("in browsers")
     browser.add_argument("--browser", action="store_true", help="serve a page that times the files on what opens it")
     browser.add_argument("--lan", action="store_true", help="to the local network, not to this machine alone")
@@ -253,6 +255,15 @@ def _count(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"'{text}' is no count; write a whole number from 1")
     return int(text)
+
+
+def _runs(text: str) -> int:
+    count = _count(text)
+    if count > _MOST_RUNS:
+        raise argparse.ArgumentTypeError(
+            f"{count} runs are too many; at most {_MOST_RUNS:,}, which no percentile needs"
+        )
+    return count
 
 
 def _megabytes(text: str) -> int:
