@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ examples:
   edgestyle bench build/ --baseline base_build/             # in CI: the base branch's files, in the same job
   edgestyle bench great_wave --sizes 256,512,1024,2048,4096
   edgestyle bench build/ --browser --lan                    # any phone: scan the code, tap start
+  edgestyle bench build/*.tflite --android --benchmark-model benchmark_model
 
 Each file is timed on every delegate of this machine in a process of its own; upload of the picture and readback of the
 result are in the times. --against and a folder as --baseline run the two sides in turn, so that other load falls out.
@@ -44,7 +45,7 @@ def add(subparsers: Any) -> None:
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "bench",
         help="how long exported files take, and whether that has changed",
-        description="Time exported files on every delegate that runs here, or in browsers on any device.",
+        description="Time exported files on every delegate that runs here, in browsers on any device, or on a phone.",
         epilog=EPILOG,
     )
     parser.add_argument(
@@ -79,6 +80,13 @@ def add(subparsers: Any) -> None:
     browser.add_argument("--lan", action="store_true", help="to the local network, not to this machine alone")
     browser.add_argument("--port", type=int, default=0, metavar="N", help="default: any that is free")
     browser.add_argument("--devices", type=_count, default=1, metavar="N", help="end after so many; default: 1")
+    android = parser.add_argument_group("on an Android phone")
+    android.add_argument(
+        "--android", nargs="?", const="", metavar="SERIAL", help="over adb; the serial number if there are several"
+    )
+    android.add_argument(
+        "--benchmark-model", type=Path, metavar="FILE", help="LiteRT's benchmark_model for the phone's processor"
+    )
     parser.add_argument("--report", type=Path, metavar="FOLDER", help="write index.html, report.md, .json, junit.xml")
     parser.add_argument("--config", type=Path, metavar="FILE", help="default: edgestyle.toml in the current folder")
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout and nothing else")
@@ -98,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
     findings = collect.Findings(Effort(runs=args.runs), args.threshold / 100, args.memory, _progress)
     interrupted = None
     try:
-        jobs = _measure_in_browsers(args, findings) if args.browser else _measure_here(args, findings)
+        jobs = _measuring(args)(args, findings)
         findings.budgets += baseline.check_budgets(findings.results, collect.drifts(jobs), budgets)
     except KeyboardInterrupt as error:
         interrupted = error
@@ -114,6 +122,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 # Measuring ----------------------------------------------------------------------------------------------------------
+
+
+def _measuring(args: argparse.Namespace) -> Callable[[argparse.Namespace, Findings], list[Job]]:
+    """Where to measure."""
+    from edgestyle.errors import UsageError
+
+    if args.android is None and not args.browser:
+        return _measure_here
+    if args.against or args.baseline or (args.android is not None and args.browser):
+        raise UsageError("--browser and --android cannot be combined with each other, --against or --baseline")
+    return _measure_in_browsers if args.browser else _measure_on_android
 
 
 def _measure_here(args: argparse.Namespace, findings: Findings) -> list[Job]:
@@ -156,8 +175,8 @@ def _measure_in_browsers(args: argparse.Namespace, findings: Findings) -> list[J
     from edgestyle.errors import UsageError
     from edgestyle.latency import browsers, plan
 
-    if args.against or args.baseline or args.delegate:
-        raise UsageError("--browser cannot be combined with --against, --baseline or --delegate")
+    if args.delegate:
+        raise UsageError("--browser measures what the browser has; --delegate cannot choose")
     jobs = plan.jobs(args.artifacts)
     files = browsers.files(jobs)
     browser.measure(
@@ -170,6 +189,24 @@ def _measure_in_browsers(args: argparse.Namespace, findings: Findings) -> list[J
         on_url=_show_url,
         on_result=lambda measurement: findings.results.append(browsers.result(measurement)),
     )
+    return jobs
+
+
+def _measure_on_android(args: argparse.Namespace, findings: Findings) -> list[Job]:
+    """On a phone."""
+    from edgestyle.errors import UsageError
+    from edgestyle.latency import android, plan
+
+    if args.benchmark_model is None:
+        raise UsageError(
+            "--android needs LiteRT's benchmark_model for the phone's processor: --benchmark-model FILE (docs/cli.md "
+            "says where it is from); without it, --browser --lan measures in the phone's browser"
+        )
+    if args.sizes:
+        raise UsageError("benchmark_model runs each file at its own size; --sizes cannot choose")
+    jobs = plan.jobs(args.artifacts)
+    options = (args.benchmark_model, args.android, args.delegate, findings.effort)
+    android.measure(jobs, *options, progress=findings.progress, found=findings.results.append)
     return jobs
 
 

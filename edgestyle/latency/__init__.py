@@ -11,5 +11,7 @@ results.py     what was measured, as it stands in reports
 baseline.py    an earlier report, and what has changed since; budgets
 report.py      results as a document, as JUnit cases and for github-action-benchmark
 study.py       how often the verdict is wrong: `python -m edgestyle.latency.study`
+android.py     a phone over adb; benchmark_model.py reads what LiteRT's tool prints there
+browsers.py    what browsers have measured
 peers.py       our zoo against other people's files: `python -m edgestyle.latency.peers`
 """

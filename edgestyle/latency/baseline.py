@@ -97,7 +97,8 @@ def check_budgets(results: Sequence[Result], drifts: dict[str, float], settings:
 
 def _at_most(name: str, value: float | None, budget: float, unit: str, result: Result) -> Check:
     if value is None:
-        reason = result.reason or f"{len(result.samples_ms)} runs are too few"
+        few = f"{result.runs} runs are too few" if result.samples_ms else "not told by what measured it"
+        reason = result.reason or few
         return Check(name=name, status="could not run", reason=reason)
     status: Status = "passed" if value <= budget else "failed"
     return Check(name=name, status=status, reason=f"{value:,.10g} {unit}, budget {budget:,.10g}")

@@ -28,12 +28,12 @@ def document(report: Report, threshold: float) -> Document:
     sections = [Section("Notes", "\n\n".join(report.notes))] if report.notes else []
     for part in parts:
         sections += part(report, threshold)
-    return Document("Latency", report.passed, summary(report), sections, _facts(report))
+    return Document("Latency", report.passed, summary(report), sections, facts(report))
 
 
 def summary(report: Report) -> str:
     """How it went, in a sentence or two."""
-    measured = [result for result in report.results if result.samples_ms]
+    measured = [result for result in report.results if result.measured]
     regressed = [comparison.a for comparison in report.comparisons if comparison.regressed]
     statuses = [*(result.status for result in report.results), *(check.status for check in report.budgets)]
     parts = [f"{len(measured)} of {len(report.results)} results could be measured here"]
@@ -71,9 +71,9 @@ def benchmark(report: Report) -> str:
             continue
         name = _name(result)
         p90 = f", p90 {result.p90_ms:.4g} ms" if result.p90_ms is not None else ""
-        extra = f"median of {len(result.samples_ms)} runs{p90}, minimum {result.min_ms:.4g} ms"
-        time = {"name": name, "unit": "ms", "value": result.p50_ms, "range": f"± {result.mad_ms:.4g}", "extra": extra}
-        entries.append(time)
+        extra = f"median of {result.runs} runs{p90}, minimum {result.min_ms:.4g} ms"
+        spread = {} if result.mad_ms is None else {"range": f"± {result.mad_ms:.4g}"}
+        entries.append({"name": name, "unit": "ms", "value": result.p50_ms, **spread, "extra": extra})
         if result.peak_mb is not None:
             entries.append({"name": f"{name}, peak memory", "unit": "MB", "value": result.peak_mb})
     for artifact, count in {result.artifact: result.bytes for result in report.results}.items():
@@ -105,14 +105,15 @@ _TIMES = (
 
 
 def _latency(report: Report, _threshold: float) -> Iterator[Section]:
-    real = [result for result in report.results if result.samples_ms and not result.emulated]
+    real = [result for result in report.results if result.measured and not result.emulated]
+    samples = {_name(result): result.samples_ms for result in real if result.samples_ms}
     if real:
-        plot = plots.distribution({_name(result): result.samples_ms for result in real})
-        yield Section("Time of a run", "", [Table(_TIMES, [_times(result) for result in real]), plot])
+        drawing: list[Plot] = [plots.distribution(samples)] if samples else []
+        yield Section("Time of a run", "", [Table(_TIMES, [_times(result) for result in real]), *drawing])
 
 
 def _emulated(report: Report, _threshold: float) -> Iterator[Section]:
-    rows = [_times(result) for result in report.results if result.samples_ms and result.emulated]
+    rows = [_times(result) for result in report.results if result.measured and result.emulated]
     if rows:
         text = (
             "These stand in for hardware that is not here. Their times say nothing of it and are compared with nothing."
@@ -129,9 +130,9 @@ def _times(result: Result) -> list[Cell]:
         Cell(result.artifact),
         Cell(f"{result.delegate} on {result.device}" if result.device else result.delegate),
         Cell(size_text(result), result.megapixels),
-        *(Cell(_number(value), value) for value in number),
-        Cell(str(len(result.samples_ms)), len(result.samples_ms)),
-        *(Cell(_number(value), value) for value in (result.init_ms, result.first_ms, result.peak_mb)),
+        *(Cell(number(value), value) for value in number),
+        Cell(str(result.runs), result.runs),
+        *(Cell(number(value), value) for value in (result.init_ms, result.first_ms, result.peak_mb)),
         Cell(f"{result.bytes / 1e3:,.1f}", result.bytes),
         Cell(ran),
         Cell(", ".join(flags)),
@@ -191,7 +192,7 @@ def _scaling(report: Report, _threshold: float) -> Iterator[Section]:
         for result in group:
             values = (result.megapixels, result.p50_ms, (result.p50_ms or 0) / result.megapixels, result.peak_mb)
             tiles = f"in tiles of {result.tile}" if result.tile else ""
-            cells = [Cell(_number(value), value) for value in values]
+            cells = [Cell(number(value), value) for value in values]
             rows.append([Cell(label), Cell(size_text(result), result.megapixels), *cells, Cell(tiles)])
     costs = {
         label: [plots.Work(result.megapixels, result.p50_ms or 0, result.peak_mb) for result in group]
@@ -218,7 +219,7 @@ def _limits(report: Report, _threshold: float) -> Iterator[Section]:
     rows = []
     for result in counted:
         values = (result.gmac, result.params, result.moved_mb, result.gflops)
-        cells = [Cell(_number(value), value) for value in values]
+        cells = [Cell(number(value), value) for value in values]
         share = Cell(f"{result.roofline:.0%}" if result.roofline else "", result.roofline)
         rows.append([Cell(result.artifact), Cell(result.delegate), *cells, share])
     points = [
@@ -248,7 +249,7 @@ def _layers(report: Report, _threshold: float) -> Iterator[Section]:
         for name, op, macs, params, moved in dearest:
             values = (macs / 1e6, params, moved / 1e6)
             short = name if len(name) < 40 else f"…{name[-38:]}"
-            rows.append([Cell(short), Cell(op), *(Cell(_number(value), value) for value in values)])
+            rows.append([Cell(short), Cell(op), *(Cell(number(value), value) for value in values)])
         tables.append(Table(columns, rows, f"{artifact}: the {len(rows)} dearest of {len(layers)} layers"))
     if tables:
         yield Section("Layers", "All layers are in report.json.", tables)
@@ -258,14 +259,15 @@ def _unmeasured(report: Report, _threshold: float) -> Iterator[Section]:
     rows = [
         [Cell(result.artifact), Cell(result.delegate), Cell(result.status, status=result.status), Cell(result.reason)]
         for result in report.results
-        if not result.samples_ms
+        if not result.measured
     ]
     if rows:
         columns = [Column(title) for title in ("artifact", "delegate", "result", "why")]
         yield Section("Not measured", "", [Table(columns, rows)])
 
 
-def _facts(report: Report) -> list[tuple[str, str]]:
+def facts(report: Report) -> list[tuple[str, str]]:
+    """The machine, for the end of a document."""
     machine = report.machine
     return [
         ("Machine", f"{machine.cpu}, {machine.threads} threads, {machine.system} {machine.architecture}"),
@@ -286,7 +288,8 @@ def _name(result: Result) -> str:
     return f"{result.label}, {size_text(result)}" if result.size else result.label
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
+    """Three digits; nothing for what was not measured."""
     if value is None:
         return ""
     return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}" if value >= 0.01 else f"{value:.1g}"

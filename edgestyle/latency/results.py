@@ -47,6 +47,8 @@ class Result(Artifact):
     status: Status
     reason: str = ""
     """Why it failed or could not run here."""
+    runs: int = 0
+    """Timed runs; more than `samples_ms` where a phone's tool tells their median and minimum only."""
     init_ms: float | None = None
     first_ms: float | None = None
     p50_ms: float | None = None
@@ -82,6 +84,11 @@ class Result(Artifact):
         return f"{name} on {where}"
 
     @property
+    def measured(self) -> bool:
+        """Whether there are times."""
+        return self.runs > 0
+
+    @property
     def megapixels(self) -> float:
         """Of the picture."""
         return self.size[0] * self.size[1] / 1e6 if self.size else 0.0
@@ -104,6 +111,7 @@ def timed(
         size=timing.size,
         status=status,
         reason=reason,
+        runs=summary.count,
         init_ms=_ms(timing.init_ms),
         first_ms=_ms(timing.first_ms),
         p50_ms=_ms(summary.p50),
@@ -117,11 +125,12 @@ def timed(
         peak_mb=round(timing.peak_bytes / 1e6, 1) if timing.peak_bytes else None,
         tile=tile,
         delegated=(placement.delegated, placement.total) if placement else None,
-        **(_limits(work, summary.p50, peak) if work else {}),
+        **(limits(work, summary.p50, peak) if work else {}),
     )
 
 
-def _limits(work: Work, p50_ms: float, peak: Peak | None) -> dict[str, Any]:
+def limits(work: Work, p50_ms: float, peak: Peak | None = None) -> dict[str, Any]:
+    """The fields of a result that say how much was computed, and how fast."""
     gflops = 2 * work.gmac / (p50_ms / 1e3)
     return {
         "gmac": round(work.gmac, 4),
