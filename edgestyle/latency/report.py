@@ -122,7 +122,7 @@ def _emulated(report: Report, _threshold: float) -> Iterator[Section]:
 
 
 def _times(result: Result) -> list[Cell]:
-    number = [result.p50_ms, result.p90_ms, result.p99_ms, result.min_ms, result.mad_ms]
+    times = [result.p50_ms, result.p90_ms, result.p99_ms, result.min_ms, result.mad_ms]
     flags = ["hot"] * result.hot + [f"tiles of {result.tile}"] * (result.tile is not None)
     flags += [result.reason] * bool(result.reason)
     ran = f"{result.delegated[0]}/{result.delegated[1]}" if result.delegated else ""
@@ -130,7 +130,7 @@ def _times(result: Result) -> list[Cell]:
         Cell(result.artifact),
         Cell(f"{result.delegate} on {result.device}" if result.device else result.delegate),
         Cell(size_text(result), result.megapixels),
-        *(Cell(number(value), value) for value in number),
+        *(Cell(number(value), value) for value in times),
         Cell(str(result.runs), result.runs),
         *(Cell(number(value), value) for value in (result.init_ms, result.first_ms, result.peak_mb)),
         Cell(f"{result.bytes / 1e3:,.1f}", result.bytes),

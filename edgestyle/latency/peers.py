@@ -1,0 +1,241 @@
+"""Our zoo against other people's style networks, measured in turn on this machine.
+
+`python -m edgestyle.latency.peers PEERS --out docs/latency.md`, where PEERS is a folder of theirs: `.onnx` and
+`.tflite` files that take one picture, and Magenta's `*style_transfer*.tflite`, which take a picture and a style. Each is
+compared with our files of its size.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgestyle import checkpoint, exporting, images, registry
+from edgestyle.checkpoint import Checkpoint
+from edgestyle.errors import EdgestyleError
+from edgestyle.latency import machine, plan, report
+from edgestyle.latency.collect import Findings
+from edgestyle.latency.plan import Job
+from edgestyle.latency.results import Report, Result
+from edgestyle.latency.subject import File, Ready, example
+from edgestyle.report import markdown
+from edgestyle.report.document import Cell, Column, Document, Section, Table
+from edgestyle.runner import Availability
+from edgestyle.score import SIZE, Score, mean, scores
+from edgestyle.stylize import open_painter
+from edgestyle.target import Target
+
+TARGETS = ("onnx", "tflite")
+_PAINTINGS = {"wave": "great_wave", "scream": "the_scream"}
+"""What is in the name of a peer -> the painting that it has learned."""
+_MAGENTA = "style_transfer"
+_PREDICTOR = "style_predict"
+
+
+@dataclass(frozen=True)
+class Magenta(File):
+    """Magenta's transfer network, which takes a picture and a style; an app predicts the style once a painting."""
+
+    def open(self) -> Ready:
+        """See `Subject`."""
+        import numpy as np
+        from ai_edge_litert.interpreter import Interpreter
+
+        interpreter = Interpreter(str(self.path), num_threads=machine.threads())
+        interpreter.allocate_tensors()
+        picture, style = sorted(interpreter.get_input_details(), key=lambda end: end["shape"][3])
+        height, width = (int(side) for side in picture["shape"][1:3])
+        photo = np.ascontiguousarray(example((height, width)).transpose(0, 2, 3, 1))
+        vector = np.random.default_rng(0).normal(0, 0.1, style["shape"]).astype(np.float32)
+        output = interpreter.get_output_details()[0]["index"]
+
+        def run() -> object:
+            interpreter.set_tensor(picture["index"], photo)
+            interpreter.set_tensor(style["index"], vector)
+            interpreter.invoke()
+            return interpreter.get_tensor(output)
+
+        return Ready(run, (height, width), fixed=True)
+
+
+def peer_jobs(folder: Path) -> list[Job]:
+    """The networks of others in a folder; those that predict a style are none."""
+    jobs = []
+    for path in sorted(path for path in folder.iterdir() if path.suffix in (".onnx", ".tflite")):
+        if _MAGENTA in path.name:
+            about = plan.about(path, None, "litert-cpu")
+            jobs.append(Job(about, Magenta(path, "litert-cpu"), Availability("works")))
+        elif _PREDICTOR not in path.name:
+            jobs += plan.jobs([str(path)])
+    return jobs
+
+
+def export_zoo(sizes: Sequence[tuple[int, int]], folder: Path, findings: Findings) -> list[Job]:
+    """Our networks at `sizes`, in every scheme; of those that differ in weights only, the first stands for all."""
+    found: dict[str, Checkpoint] = {}
+    for known in checkpoint.zoo():
+        found.setdefault(str(sorted(known.config.network.items())), known)
+    paths = []
+    for network in found.values():
+        for name in TARGETS:
+            target: Target = registry.load(registry.TARGETS, name)
+            for scheme in exporting.schemes(target):
+                for size in sizes:
+                    try:
+                        paths.append(exporting.export(network, target, size, folder, scheme).path)
+                    except EdgestyleError as error:
+                        findings.notes.append(f"{network.name} to {name}, {scheme}: {error}")
+    return plan.jobs(map(str, paths))
+
+
+def contests(ours: Sequence[Job], theirs: Sequence[Job], results: Sequence[Result]) -> list[tuple[Job, Job]]:
+    """Each of ours with every peer of its size, on the same runtime where the peer has it, else on what each has."""
+    size = {(result.artifact, result.delegate): result.size for result in results if result.samples_ms}
+    found = []
+    for peer in theirs:
+        alike = [job for job in ours if _key(job) in size and size[_key(job)] == size.get(_key(peer))]
+        same = [job for job in alike if job.about.delegate == peer.about.delegate]
+        found += [(job, peer) for job in (same if isinstance(peer.subject, Magenta) else alike)]
+    return found
+
+
+def _key(job: Job) -> tuple[str, str]:
+    return job.about.artifact, job.about.delegate
+
+
+# Score --------------------------------------------------------------------------------------------------------------
+
+
+def scored(theirs: Sequence[Job], data: Path, count: int) -> Iterator[tuple[str, str, Score]]:
+    """Content and style of the peers and of ours that have learned the same painting: name, painting, score.
+
+    Args:
+        theirs: Peers; those that take any style are left out, the score is that of one.
+        data: `weights/`, `styles/gallery/` and `photos/val/`, as CONTRIBUTING.md describes.
+        count: How many photos.
+
+    Raises:
+        EdgestyleError: Something is not in `data`.
+    """
+    from edgestyle.losses import PerceptualLoss
+    from edgestyle.perceptual import VGG19, WEIGHTS_NAME, find_vgg_weights
+    from edgestyle.training.photos import load_painting
+
+    network = VGG19(find_vgg_weights(data / "weights" / WEIGHTS_NAME))
+    photos = images.find([str(data / "photos" / "val")])[:count]
+    zoo = {known.name: known for known in checkpoint.zoo()}
+    for part, painting in _PAINTINGS.items():
+        peers = [str(job.subject.path) for job in theirs if isinstance(job.subject, File) and part in job.about.model]
+        models = [*([painting] if painting in zoo else []), *peers]
+        loss = PerceptualLoss(network, load_painting(data / "styles" / "gallery" / f"{painting}.jpg", SIZE))
+        for model in models:
+            yield Path(model).name, painting, mean(list(scores(open_painter(model), photos, loss)))
+
+
+# The page -----------------------------------------------------------------------------------------------------------
+
+_LEAD = """\
+Our files against other people's, run in turn on one machine (`make bench-peers`). Ratios carry over to other machines \
+better than milliseconds do. Peers are Johnson-type networks of ml5's fast-style-transfer (1.68 M weights, one painting \
+each) and Magenta's transfer network for any style, the reference on Android, without its predictor."""
+
+
+def page(found: Report, score: Sequence[tuple[str, str, Score]], photos: int) -> str:
+    """docs/latency.md."""
+    faster = Column("times faster", numeric=True)
+    columns = (Column("ours"), Column("peer"), faster, Column("95 % interval"))
+    rows = [
+        [
+            Cell(_short(comparison.a)),
+            Cell(_short(comparison.b)),
+            Cell(f"{1 / comparison.ratio:.1f}", 1 / comparison.ratio),
+            Cell(f"{1 / comparison.ci95[1]:.1f} to {1 / comparison.ci95[0]:.1f}"),
+        ]
+        for comparison in found.comparisons
+    ]
+    sections = [
+        Section("How many times faster", "", [Table(columns, rows)]),
+        Section("Time, memory and size", "", [_costs(found)]),
+    ]
+    if score:
+        titles = (
+            Column("network"),
+            Column("painting"),
+            *(Column(t, numeric=True) for t in ("content", "style", "sum")),
+        )
+        cells = [
+            [Cell(name), Cell(painting), *(Cell(f"{x:.3f}", x) for x in (s.content, s.style, s.total))]
+            for name, painting, s in score
+        ]
+        text = f"Means over {photos} photos at 512x512 that ours have not seen, as `edgestyle score`. Lower is better."
+        sections.append(Section("Score", text, [Table(titles, cells)]))
+    if found.notes:
+        sections.append(Section("Notes", "\n\n".join(found.notes)))
+    title = "Latency against other people's networks"
+    return markdown.render(Document(title, None, _LEAD, sections, report.facts(found)))
+
+
+def _costs(found: Report) -> Table:
+    titles = ("size", "p50 ms", "p90 ms", "first ms", "peak MB", "file kB", "GMAC", "GFLOP/s", "of the roofline")
+    columns = (Column("file"), Column("runtime"), *(Column(title, numeric=True) for title in titles))
+    rows = []
+    for result in found.results:
+        values = (result.p50_ms, result.p90_ms, result.first_ms, result.peak_mb, result.bytes / 1e3, result.gmac)
+        cells = [Cell(report.number(value), value) for value in (*values, result.gflops)]
+        share = Cell(f"{result.roofline:.0%}" if result.roofline else "", result.roofline)
+        rows.append(
+            [Cell(Path(result.artifact).name), Cell(result.delegate), Cell(report.size_text(result)), *cells, share]
+        )
+    return Table(columns, rows)
+
+
+def _short(label: str) -> str:
+    """Without the folder."""
+    return label.rpartition("/")[2]
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m edgestyle.latency.peers", description=__doc__)
+    parser.add_argument("peers", type=Path, help="a folder of other people's .onnx and .tflite files")
+    parser.add_argument(
+        "--out", type=Path, default=Path("docs/latency.md"), metavar="FILE", help="default: docs/latency.md"
+    )
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), metavar="FOLDER", help="for the score")
+    parser.add_argument("--photos", type=int, default=16, metavar="N", help="for the score; default: 16")
+    args = parser.parse_args()
+    findings = Findings(progress=_progress)
+    theirs = peer_jobs(args.peers)
+    findings.measure_machine()
+    findings.measure(theirs)
+    sizes = sorted({result.size for result in findings.results if result.size})
+    with tempfile.TemporaryDirectory(prefix="edgestyle-") as folder:
+        ours = export_zoo(sizes, Path(folder), findings)
+        findings.measure(ours)
+        findings.compare(contests(ours, theirs, findings.results), gated=False)
+        found = findings.report()
+    score: list[tuple[str, str, Score]] = []
+    try:
+        with _progress("scoring"):
+            score += scored(theirs, args.data, args.photos)
+    except EdgestyleError as error:
+        found = found.model_copy(update={"notes": (*found.notes, f"The score was not taken: {error}")})
+    text = page(found, score, args.photos).replace(f"{args.peers}/", "")
+    args.out.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def _progress(text: str) -> Iterator[None]:
+    print(text, file=sys.stderr, flush=True)  # noqa: T201
+    yield
+
+
+if __name__ == "__main__":
+    from edgestyle.latency import peers  # by its name, under which the timing processes find `Magenta`
+
+    peers.main()
