@@ -22,10 +22,11 @@ from edgestyle.errors import CheckError, UnknownNameError, UsageError
 from edgestyle.files import publish, sha256, size_in_bytes, staging
 from edgestyle.manifest import CheckResult, Contract, Golden, Manifest, manifest_path, to_json
 from edgestyle.runner import Runner
-from edgestyle.target import Rewrite, Scheme, Size, Target
+from edgestyle.target import Scheme, Size, Target
 
 if TYPE_CHECKING:
     from edgestyle.feedforward import FeedForward
+    from edgestyle.quantization.calibration import Calibration
 
 SMALLEST, LARGEST = 64, 4096
 """Sides that can be exported, in pixels."""
@@ -53,6 +54,7 @@ def export(
     out: Path,
     scheme: str | None = None,
     overrides: gates.Overrides = gates.NO_OVERRIDES,
+    calibration: Calibration | None = None,
 ) -> Artifact:
     """Export one network to one target, verify the written file, and put it with its manifest into `out`.
 
@@ -63,6 +65,8 @@ def export(
         out: A folder, made if need be.
         scheme: Number format; the target's own default if None.
         overrides: Gates that differ from the table: `gate` of `edgestyle.settings.Settings`.
+        calibration: Ranges of the network's values at this size, for a scheme that needs them; by default those on
+            photos that every installation has.
 
     Raises:
         UsageError: The target does not serve this size or scheme.
@@ -73,7 +77,7 @@ def export(
 
     began = time.monotonic()
     scheme = scheme or target.default_scheme
-    rewrite = _rewrite(target, scheme)
+    found = _scheme(target, scheme)
     net = checkpoint.network()
     check_size(target, size, net.stride)
     contract = contract_for(checkpoint, target, scheme, size, net.stride)
@@ -82,8 +86,10 @@ def export(
     with staging(out) as folder:
         path = folder / name
         target.write(fp16_safety.rescale(net, fp16_safety.UP_TO if size == "dynamic" else size), contract, path)
-        if rewrite:
-            rewrite(path)
+        if found and target.name in found.calibrated:
+            found.calibrated[target.name](path, calibration or calibrate(checkpoint, size))
+        elif found:
+            found.rewrites[target.name](path)
         checks = tuple(_check(runner, path, references, scheme, overrides) for runner in _verifiers(target))
         _raise_if_failed(name, checks)
         golden = _write_golden(folder, checkpoint.name, references[0], scheme)
@@ -117,7 +123,7 @@ def size_text(size: Size) -> str:
 def schemes(target: Target) -> list[str]:
     """The schemes that serve a target, its default first."""
     found: list[Scheme] = registry.load_all(registry.SCHEMES)
-    served = [*target.native, *(s.name for s in found if target.name in s.rewrites)]
+    served = [*target.native, *(s.name for s in found if target.name in s.targets)]
     return sorted(served, key=lambda scheme: scheme != target.default_scheme)
 
 
@@ -131,7 +137,7 @@ def check_request(target: Target, size: Size, scheme: str | None) -> None:
     from edgestyle.feedforward import FeedForward
 
     check_size(target, size, FeedForward.stride)
-    _rewrite(target, scheme or target.default_scheme)
+    _scheme(target, scheme or target.default_scheme)
 
 
 def check_size(target: Target, size: Size, stride: int) -> None:
@@ -155,16 +161,39 @@ def check_size(target: Target, size: Size, stride: int) -> None:
             raise UsageError(f"--size {side} is not a multiple of {stride}; the nearest are {low} and {low + stride}")
 
 
-def _rewrite(target: Target, scheme: str) -> Rewrite | None:
-    """How `scheme` is put on `target`; None where the target's own writer serves it."""
+def needs_calibration(target: Target, scheme: str | None) -> bool:
+    """Whether a scheme has to know the ranges of the network's values."""
+    found = _scheme(target, scheme or target.default_scheme)
+    return found is not None and target.name in found.calibrated
+
+
+def calibrate(checkpoint: Checkpoint, size: Size, folder: Path | None = None) -> Calibration:
+    """The ranges of a network's values, for any target at one size.
+
+    Args:
+        checkpoint: The network.
+        size: Of the file to be made.
+        folder: Calibration photos; by default those of `edgestyle.quantization.photos`.
+
+    Raises:
+        UsageError: There are no photos there, or they show nothing.
+    """
+    from edgestyle.quantization import calibration, photos
+
+    pictures = photos.load(folder, DYNAMIC_SIZES[-1] if size == "dynamic" else size)
+    return calibration.calibrate(checkpoint.network(), pictures)
+
+
+def _scheme(target: Target, scheme: str) -> Scheme | None:
+    """The scheme of that name; None where the target's own writer serves it."""
     if scheme in target.native:
         return None
     if scheme not in registry.names(registry.SCHEMES):
         raise UnknownNameError("scheme", scheme, schemes(target))
     found: Scheme = registry.load(registry.SCHEMES, scheme)
-    if target.name not in found.rewrites:
+    if target.name not in found.targets:
         raise UsageError(f"{target.title} does not serve scheme '{scheme}'; it serves {', '.join(schemes(target))}")
-    return found.rewrites[target.name]
+    return found
 
 
 def contract_for(checkpoint: Checkpoint, target: Target, scheme: str, size: Size, stride: int) -> Contract:

@@ -7,15 +7,16 @@ A target is one file in `export/` that ends in `TARGET = Target(...)`, a scheme 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from edgestyle.manifest import Contract, Layout, TensorSpec
 from edgestyle.runner import Availability
 
 if TYPE_CHECKING:
     from edgestyle.feedforward import FeedForward
+    from edgestyle.quantization.calibration import Calibration
 
 Size = tuple[int, int] | Literal["dynamic"]
 """Height and width in pixels, or "dynamic"."""
@@ -54,7 +55,9 @@ class Target:
 
 
 Rewrite = Callable[[Path], None]
-"""Puts a scheme on a target's fp32 file, in place (the file is in a staging folder)."""
+"""Puts a scheme on a target's default file (fp32; of Core ML fp16), in place (the file is in a staging folder)."""
+CalibratedRewrite: TypeAlias = "Callable[[Path, Calibration], None]"
+"""The same for a scheme that has to know the ranges of the network's values."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +70,19 @@ class Scheme:
     name: str
     """As on the command line: "fp16"."""
     title: str
-    rewrites: Mapping[str, Rewrite]
+    gain: str
+    """What it is expected to gain."""
+    pays: str
+    """The delegates on which it does."""
+    rewrites: Mapping[str, Rewrite] = field(default_factory=dict)
     """Target -> how."""
+    calibrated: Mapping[str, CalibratedRewrite] = field(default_factory=dict)
+    """Target -> how, where calibration photos are needed."""
+
+    @property
+    def targets(self) -> set[str]:
+        """The targets that it serves."""
+        return {*self.rewrites, *self.calibrated}
 
 
 def image_spec(name: str, size: Size, layout: Layout) -> TensorSpec:

@@ -32,8 +32,8 @@ def write(net: FeedForward, contract: Contract, path: Path) -> None:
 
     Args:
         net: Network in deploy form.
-        contract: Says the size, the scheme ("fp16" or "fp32": of weights and arithmetic) and the names of input and
-            output; stands as JSON in the package's metadata.
+        contract: Says the size, the scheme (weights and arithmetic are fp32 with "fp32", else fp16) and the names of
+            input and output; stands as JSON in the package's metadata.
         path: The `.mlpackage` folder to write.
 
     Raises:
@@ -46,7 +46,7 @@ def write(net: FeedForward, contract: Contract, path: Path) -> None:
         raise UsageError("Core ML files have a fixed size; give a size, once for each")
     ct = coreml_package.import_coremltools()
     example = torch.zeros(1, 3, *contract.size)
-    precision = {"fp16": ct.precision.FLOAT16, "fp32": ct.precision.FLOAT32}[contract.scheme]
+    precision = ct.precision.FLOAT32 if contract.scheme == "fp32" else ct.precision.FLOAT16
     with quiet():
         # torch.export rather than a trace: faster, a third of the ops to convert, the same ML Program in the end
         program = torch.export.export(_with_eight_bit_ends(net), (example,)).run_decompositions({})

@@ -100,5 +100,7 @@ def rewrite_tflite(path: Path) -> None:
 SCHEME = Scheme(
     name="fp16",
     title="half-precision floats",
+    gain="half the size; on GPUs and NPUs up to twice as fast, on most CPUs no faster",
+    pays="GPUs and NPUs",
     rewrites={"onnx": rewrite_onnx, "tflite": rewrite_tflite},
 )

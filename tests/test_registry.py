@@ -36,7 +36,7 @@ def test_a_target_names_runners_that_open_its_files_and_a_scheme_that_it_serves(
 
 def test_schemes_name_targets_that_exist() -> None:
     schemes: list[Scheme] = registry.load_all(registry.SCHEMES)
-    assert {target for scheme in schemes for target in scheme.rewrites} <= set(registry.names(registry.TARGETS))
+    assert {target for scheme in schemes for target in scheme.targets} <= set(registry.names(registry.TARGETS))
 
 
 def test_the_zoo_is_a_folder() -> None:

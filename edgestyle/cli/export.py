@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import re
 import shlex
 from pathlib import Path
@@ -11,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from edgestyle.cli import interrupts, output
 
 if TYPE_CHECKING:
+    from edgestyle.checkpoint import Checkpoint
     from edgestyle.exporting import Artifact
+    from edgestyle.quantization.calibration import Calibration
     from edgestyle.target import Size, Target
 
 EPILOG = """\
@@ -19,7 +22,7 @@ examples:
   edgestyle export --model great_wave --target all
   edgestyle export --model great_wave --target coreml --size 512 768x512
   edgestyle export --model runs/mine --target onnx --size dynamic
-  edgestyle export --model great_wave --target tflite --quantize fp16
+  edgestyle export --model great_wave --target tflite --quantize int8 --calibration photos/
 
 Each file is opened again on a real runtime and compared with the float network on real photos before it gets its name.
 A manifest (.json) beside it says how to call it and what was checked; two PNG files are a test for your app.
@@ -46,7 +49,13 @@ def add(subparsers: Any) -> None:
     parser.add_argument(
         "--quantize",
         metavar="SCHEME",
-        help="number format: fp32 or fp16; default fp32, for Core ML fp16 (as phones compute)",
+        help="number format, such as fp16 or int8; default fp32, for Core ML fp16 (as phones compute)",
+    )
+    parser.add_argument(
+        "--calibration",
+        type=Path,
+        metavar="FOLDER",
+        help="photos on which the ranges of int8 activations are found; default: some that come with scikit-image",
     )
     parser.add_argument("--out", type=Path, default=Path("build"), metavar="FOLDER", help="default: build")
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout and nothing else")
@@ -62,13 +71,15 @@ def run(args: argparse.Namespace) -> int:
     jobs = [(target, size) for target in targets(args.target) for size in map(parse_size, args.size)]
     for target, size in jobs:  # say no before the long work, not in the middle of it
         exporting.check_request(target, size, args.quantize)
+    calibrate = functools.cache(lambda size: _calibrate(found, size, args.calibration))
     rows = []
     for target, size in jobs:
         interrupts.check()
         wanted = f"{target.title}, size {exporting.size_text(size)}"
         try:
+            calibration = calibrate(size) if exporting.needs_calibration(target, args.quantize) else None
             with output.progress(f"exporting {found.name} to {wanted}"):
-                artifact = exporting.export(found, target, size, args.out, args.quantize, overrides)
+                artifact = exporting.export(found, target, size, args.out, args.quantize, overrides, calibration)
         except (CheckError, MissingExtraError) as error:
             interrupts.check()
             output.note(f"error: {error}")
@@ -84,6 +95,17 @@ def run(args: argparse.Namespace) -> int:
     elif passed:
         _next_commands(rows)
     return 0 if passed else 1
+
+
+def _calibrate(found: Checkpoint, size: Size, folder: Path | None) -> Calibration:
+    """The ranges for one size; they serve all targets."""
+    from edgestyle import exporting
+
+    with output.progress(f"finding the ranges of {found.name}"):
+        calibration = exporting.calibrate(found, size, folder)
+    if calibration.photos == 1:
+        output.note("calibrated on one photo; other photos may pass its ranges, give a dozen")
+    return calibration
 
 
 def parse_size(text: str) -> Size:

@@ -1,0 +1,252 @@
+"""The ranges of a network's values, and how they are found again in the files made of it.
+
+The float network is run once over the calibration photos, in torch. The same value has another name in each target's
+file, often another layout, sometimes another order of channels or another scale, and some values exist in one of them
+only. So a value is known by a fingerprint of what it holds for one photo: the file is run on that photo, and its
+tensors are recognised. What a file computes in a way of its own is not in the table, and stays in floats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgestyle.errors import CheckError
+from edgestyle.images import Image
+from edgestyle.quantization.observers import BINS, DEFAULT, OBSERVERS, Histogram
+
+if TYPE_CHECKING:
+    from torch import Tensor, fx, nn
+    from torch.export import ExportedProgram
+
+_TOLERANCE = 0.02
+"""Largest difference of two fingerprints of one value; fp16 weights, deep in a network, make about 0.002 of it."""
+_SAMPLE = 65536
+"""About how many numbers of each value and photo are counted."""
+_SAME = 1e-6
+"""Largest difference of the same numbers in another shape."""
+_QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
+
+
+@dataclass(frozen=True)
+class Range:
+    """The numbers that an integer format covers. Zero is always one of them: convolutions pad with it."""
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not self.low <= 0 <= self.high:
+            raise ValueError(f"{self} leaves out zero")
+
+    def __mul__(self, factor: float) -> Range:
+        return Range(self.low * factor, self.high * factor)
+
+    def grid(self, bits: int = 8) -> tuple[float, int]:
+        """Scale and zero point of unsigned integers q, which stand for `scale * (q - zero_point)`."""
+        scale = max(self.high - self.low, 1e-9) / (2**bits - 1)
+        return scale, round(-self.low / scale)
+
+
+PICTURE = Range(0, 1)
+"""Of the photo that goes in: its 8 bits are kept exactly."""
+SIGMOID = Range(0, 255 / 256)
+"""Of every sigmoid: TFLite's integer kernel gives these steps, whatever else is asked for."""
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What a value holds for one photo, in a few numbers that do not depend on layout, order, scale or zero padding."""
+
+    count: int
+    """Of numbers that are not zero."""
+    rms: float
+    """Their root mean square: the scale."""
+    shape: NDArray[np.float64]
+    """Mean, mean absolute value and some quantiles, as multiples of `rms`."""
+
+    @classmethod
+    def of(cls, value: NDArray[Any]) -> Fingerprint:
+        """The fingerprint of a tensor of any shape."""
+        numbers = value[value != 0].astype(np.float64)
+        if not numbers.size:
+            return cls(0, 0, np.zeros(2 + len(_QUANTILES)))
+        rms = float(np.sqrt(np.square(numbers).mean()))
+        features = [numbers.mean(), np.abs(numbers).mean(), *np.quantile(numbers, _QUANTILES)]
+        return cls(numbers.size, rms, np.array(features) / rms)
+
+    def distance(self, other: Fingerprint) -> float:
+        """Largest difference of any feature; that of the counts is relative."""
+        counts = abs(self.count - other.count) / max(self.count, other.count, 1)
+        return max(counts, float(np.abs(self.shape - other.shape).max()))
+
+
+@dataclass(frozen=True)
+class Value:
+    """A value that the network computes."""
+
+    name: str
+    """Of its node in the exported torch program: "conv2d_3"."""
+    layer: str
+    """Of the module that computes it: "trunk.0.conv"; "" for the network itself and for the photo."""
+    range: Range
+    fingerprint: Fingerprint
+    fused: bool
+    """Whether an activation follows at once: runtimes compute both in one, and a file may hold the second only."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """All that a scheme has to know of a float network."""
+
+    photo: Image
+    """The photo of the fingerprints, (1, 3, H, W)."""
+    photos: int
+    """How many were looked at."""
+    values: tuple[Value, ...]
+    """In the order in which the network computes them, the photo first."""
+
+    def match(self, tensors: Mapping[str, NDArray[Any]]) -> dict[str, Range]:
+        """The ranges of a file's tensors, by what they hold for `photo`.
+
+        Tensors of integers, and those that are not the network's but the file's own, are left out.
+
+        Raises:
+            CheckError: A value of the network is not among them.
+        """
+        ranges: dict[str, Range] = {}
+        missing = {value.name: value for value in self.values if not value.fused}
+        for name, tensor in tensors.items():
+            if found := self._find(np.asarray(tensor)):
+                value, factor = found
+                ranges[name] = value.range * factor
+                missing.pop(value.name, None)
+        for value in missing.values():
+            raise CheckError(
+                f"the file holds nothing like '{value.name}' of layer '{value.layer}' ({len(missing)} such values), so "
+                "that its range cannot be told; choose another scheme"
+            )
+        return ranges
+
+    def without(self, layers: Iterable[str]) -> Calibration:
+        """The same but for the values of some layers, which stay in floats with all that needs them."""
+        left_out = set(layers)
+        return replace(self, values=tuple(value for value in self.values if value.layer not in left_out))
+
+    def _find(self, tensor: NDArray[Any]) -> tuple[Value, float] | None:
+        """The value that a tensor holds, and how many times as large."""
+        if tensor.dtype.kind != "f" or not tensor.any():
+            return None
+        print_ = Fingerprint.of(tensor)
+        nearest = min(self.values, key=lambda value: value.fingerprint.distance(print_))
+        if nearest.fingerprint.distance(print_) > _TOLERANCE:
+            return None
+        factor = print_.rms / nearest.fingerprint.rms
+        return nearest, factor if abs(factor - 1) > _TOLERANCE else 1
+
+
+def calibrate(net: nn.Module, photos: Sequence[Image], observer: str = DEFAULT) -> Calibration:
+    """Run a network over photos and find the range of each of its values.
+
+    Left out are values from before the first layer with weights, but for what that layer takes: they are sums over the
+    picture and what is made of them (an input normalisation), which 8 bits would spoil.
+
+    Args:
+        net: In deploy form.
+        photos: Calibration photos (1, 3, H, W), all of one size; at least one.
+        observer: A name in `OBSERVERS`.
+    """
+    import torch
+
+    with torch.inference_mode():
+        program = torch.export.export(net, (torch.from_numpy(photos[0]),))
+    nodes = {node.name: node for node in _after_first_weights(program)}
+    low, high = dict.fromkeys(nodes, 0.0), dict.fromkeys(nodes, 0.0)
+    counts = {name: np.zeros(BINS) for name in nodes}
+    prints: dict[str, Fingerprint] = {}
+
+    def widen(name: str, value: Tensor) -> None:
+        smallest, largest = value.aminmax()
+        low[name], high[name] = min(low[name], smallest.item()), max(high[name], largest.item())
+        if name not in prints:  # of the first photo
+            prints[name] = Fingerprint.of(value.numpy())
+
+    def count(name: str, value: Tensor) -> None:
+        sample = value.flatten()[:: value.numel() // _SAMPLE | 1]  # an odd step: no column of pixels twice as often
+        counts[name] += sample.histc(BINS, low[name], high[name]).numpy().astype(np.float64)
+
+    for look in (widen, count):  # twice: bins can be laid when the ends are known
+        for photo in photos:
+            _watch(program, torch.from_numpy(photo), nodes, look)
+    values: list[Value] = []
+    for name, node in nodes.items():
+        if not prints[name].count or any(value.fingerprint.distance(prints[name]) < _SAME for value in values):
+            continue  # nothing but zeros needs no range, nor does a value seen before
+        seen = Histogram(low[name], high[name], counts[name])
+        range_ = _known(node) or _range(*OBSERVERS[observer](seen))
+        values.append(Value(name, _layer(node), range_, prints[name], _is_fused(node)))
+    return Calibration(photos[0], len(photos), tuple(values))
+
+
+def _after_first_weights(program: ExportedProgram) -> Iterator[fx.Node]:
+    """The values that are computed with weights, and those that layers with weights take."""
+    constants = {spec.arg.name for spec in program.graph_signature.input_specs if spec.target is not None}
+    matrices = {
+        node for node in program.graph.nodes if node.name in constants and node.meta["val"].ndim > 1
+    }  # a norm has vectors only
+    weighted: set[fx.Node] = set()
+    for node in program.graph.nodes:
+        if weighted.union(matrices) & set(node.all_input_nodes) and node.op == "call_function":
+            weighted.add(node)
+    for node in program.graph.nodes:
+        is_taken = any(user in weighted for user in node.users) and node.name not in constants
+        if (node in weighted or is_taken) and node.meta["val"].is_floating_point():
+            yield node
+
+
+def _watch(program: ExportedProgram, photo: Tensor, nodes: Container[str], look: Callable[[str, Tensor], None]) -> None:
+    """Run a program on a photo, and show `look` each of the values `nodes`."""
+    import torch
+
+    class Watcher(torch.fx.Interpreter):
+        def run_node(self, n: fx.Node) -> Any:
+            value = super().run_node(n)
+            if n.name in nodes:
+                look(n.name, value)
+            return value
+
+    state = {**program.state_dict, **program.constants}
+    weights = [state[spec.target] for spec in program.graph_signature.input_specs if spec.target is not None]
+    with torch.inference_mode():
+        Watcher(program.graph_module).run(*weights, photo)
+
+
+def _known(node: fx.Node) -> Range | None:
+    """The range of a value that need not be looked at."""
+    import torch
+
+    if node.op == "placeholder":
+        return PICTURE
+    return SIGMOID if node.target is torch.ops.aten.sigmoid.default else None
+
+
+def _is_fused(node: fx.Node) -> bool:
+    """Whether nothing but an activation reads a value."""
+    (user, *others) = node.users
+    return not others and str(user.target).split(".")[-2:-1] in (["hardtanh"], ["relu"], ["clamp"], ["leaky_relu"])
+
+
+def _range(low: float, high: float) -> Range:
+    """With zero in it, and not empty: a channel that never fires must not divide by zero."""
+    low, high = min(low, 0.0), max(high, 0.0)
+    return Range(low, high if high > low else 1.0)
+
+
+def _layer(node: fx.Node) -> str:
+    """Path of the module that computes a value."""
+    stack = node.meta.get("nn_module_stack")
+    return str(list(stack.values())[-1][0]) if stack else ""

@@ -1,0 +1,90 @@
+"""Integers in ONNX files, as QDQ: a QuantizeLinear and a DequantizeLinear around each value, which runtimes fuse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgestyle.errors import MissingExtraError
+from edgestyle.quantization.calibration import Calibration, Range
+from edgestyle.quiet import quiet
+
+if TYPE_CHECKING:
+    import onnx
+
+    from edgestyle.images import Image
+
+
+def write_qdq(path: Path, calibration: Calibration, activation_bits: int) -> None:
+    """Make weights and activations of a float ONNX file integers, in place; input and output stay float32.
+
+    Weights are signed, symmetric, one scale a channel; activations unsigned with a zero point. An op whose values are
+    not all in the calibration stays float.
+
+    Args:
+        path: The float file.
+        calibration: Of its network.
+        activation_bits: 8 or 16.
+
+    Raises:
+        MissingExtraError: onnx or onnxruntime is not installed.
+    """
+    try:
+        import onnx
+        from onnxruntime.quantization import QuantType
+        from onnxruntime.quantization.calibrate import CalibrationMethod, TensorsData
+        from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+    except ImportError as error:
+        raise MissingExtraError(error.name or "onnx", "onnx") from error
+
+    model = onnx.load(path)
+    properties = {entry.key: entry.value for entry in model.metadata_props}
+    ranges = calibration.match(_tensors(model, calibration.photo))
+    served = [node.name for node in _integer_nodes(model.graph, ranges)]
+    ends = {name: (np.float32(r.low), np.float32(r.high)) for name, r in ranges.items()}
+    with quiet():
+        quantizer = QDQQuantizer(
+            model,
+            per_channel=True,
+            reduce_range=False,
+            weight_qType=QuantType.QInt8,
+            activation_qType=QuantType.QUInt8 if activation_bits == 8 else QuantType.QUInt16,
+            tensors_range=TensorsData(CalibrationMethod.MinMax, ends),
+            nodes_to_quantize=served,
+            nodes_to_exclude=[],
+            op_types_to_quantize=sorted({node.op_type for node in model.graph.node}),
+            extra_options={"WeightSymmetric": True, "UseQDQContribOps": activation_bits == 16},
+        )
+        quantizer.quantize_model()
+    model = quantizer.model.model
+    onnx.helper.set_model_props(model, properties)
+    onnx.save(model, path)
+
+
+def _tensors(model: onnx.ModelProto, photo: Image) -> dict[str, NDArray[Any]]:
+    """Everything that a model computes for a photo, by name, the photo included."""
+    import onnx
+    import onnxruntime as ort
+
+    noisy = onnx.ModelProto()
+    noisy.CopyFrom(model)
+    names = [name for node in model.graph.node for name in node.output]
+    del noisy.graph.output[:]
+    noisy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL  # it would fuse some of them away
+    session = ort.InferenceSession(noisy.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    source = model.graph.input[0].name
+    return {source: photo, **dict(zip(names, session.run(None, {source: photo}), strict=True))}
+
+
+def _integer_nodes(graph: onnx.GraphProto, ranges: Mapping[str, Range]) -> Iterator[onnx.NodeProto]:
+    """The nodes that take and give nothing but what has a range, and constants."""
+    constants = {tensor.name for tensor in graph.initializer} | {""}
+    for node in graph.node:
+        if all(name in ranges for name in [*node.output, *(set(node.input) - constants)]):
+            yield node

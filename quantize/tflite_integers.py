@@ -1,0 +1,153 @@
+"""Integers in TFLite files, written by ai-edge-quantizer."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgestyle.errors import MissingExtraError
+from edgestyle.images import Image
+from edgestyle.quantization.calibration import Calibration, Range
+from edgestyle.quiet import quiet
+
+
+def write_integers(path: Path, calibration: Calibration, activation_bits: int) -> None:
+    """Make weights and activations of a float TFLite file integers, in place; input and output stay float32.
+
+    Weights are symmetric with one scale a channel; activations of 8 bits have a zero point, those of 16 have none. An
+    op whose values are not all in the calibration stays float.
+
+    Args:
+        path: The float file.
+        calibration: Of its network.
+        activation_bits: 8 or 16.
+
+    Raises:
+        MissingExtraError: ai-edge-quantizer is not installed.
+    """
+    try:
+        from ai_edge_litert.tools import flatbuffer_utils
+        from ai_edge_quantizer import qtyping, quantizer
+    except ImportError as error:
+        raise MissingExtraError("ai-edge-quantizer", "tflite") from error
+
+    content = path.read_bytes()
+    ranges = calibration.match(_tensors(content, calibration.photo))
+    everything = qtyping.TFLOperationName.ALL_SUPPORTED
+    with quiet():  # it prints sizes
+        job = quantizer.Quantizer(content)
+        job.add_static_config(".*", everything, activation_bits, 8)
+        for scope in _float_scopes(content, ranges):
+            job.update_quantization_recipe(scope, everything, algorithm_key=quantizer.AlgorithmName.NO_QUANTIZE)
+        for end in (qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT):
+            job.update_quantization_recipe(".*", end, algorithm_key=quantizer.AlgorithmName.NO_QUANTIZE)
+        quantized = job.quantize({name: _statistics(range_) for name, range_ in ranges.items()}).quantized_model
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(quantized))
+    _shuffle_integers(model)
+    path.write_bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
+def _statistics(range_: Range) -> dict[str, NDArray[np.float32]]:
+    """A range as ai-edge-quantizer's calibration gives it."""
+    return {"min": np.full((1, 1, 1, 1), range_.low, "f4"), "max": np.full((1, 1, 1, 1), range_.high, "f4")}
+
+
+def _tensors(content: bytes, photo: Image) -> dict[str, NDArray[Any]]:
+    """Everything that a model computes for a photo, by name, the photo included."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    with quiet():
+        interpreter = Interpreter(
+            model_content=content,
+            experimental_preserve_all_tensors=True,
+            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        )
+        interpreter.allocate_tensors()
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], photo.transpose(0, 2, 3, 1))
+    interpreter.invoke()
+    computed = {index for op in interpreter._get_ops_details() for index in op["outputs"]}  # there is no public name
+    computed.add(interpreter.get_input_details()[0]["index"])
+    details = {tensor["index"]: tensor["name"] for tensor in interpreter.get_tensor_details()}
+    return {details[index]: interpreter.get_tensor(index) for index in computed}
+
+
+def _float_scopes(content: bytes, ranges: Mapping[str, Range]) -> Iterator[str]:
+    """Patterns for the ops that take or give something without a range, and no constant."""
+    from ai_edge_litert import schema_py_generated as schema
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+    graph = model.subgraphs[0]
+    names = [tensor.name.decode() for tensor in graph.tensors]
+
+    def stays_float(index: int) -> bool:
+        tensor = graph.tensors[index]
+        is_variable = tensor.type == schema.TensorType.FLOAT32 and model.buffers[tensor.buffer].data is None
+        return is_variable and names[index] not in ranges
+
+    for op in graph.operators:
+        if any(stays_float(index) for index in [*op.inputs, *op.outputs] if index >= 0):
+            yield f"^{re.escape(';'.join(names[index] for index in op.outputs))};?$"
+
+
+def _shuffle_integers(model: Any) -> None:
+    """Let every DEPTH_TO_SPACE between a DEQUANTIZE and a QUANTIZE move integers, in place.
+
+    ai-edge-quantizer does not know the op and leaves it in floats: four times the bytes, and a conversion before and
+    after at the largest size of all.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    graph = model.subgraphs[0]
+    maker = {index: op for op in graph.operators for index in op.outputs}
+    for op in [op for op in graph.operators if _kind(model, op) == schema.BuiltinOperator.DEPTH_TO_SPACE]:
+        before = maker.get(op.inputs[0])
+        if before is None or _kind(model, before) != schema.BuiltinOperator.DEQUANTIZE:
+            continue
+        (integers,), (floats,) = before.inputs, op.outputs
+        moved = copy.copy(graph.tensors[floats])
+        moved.name = graph.tensors[floats].name + b"/integers"
+        moved.type, moved.quantization = graph.tensors[integers].type, graph.tensors[integers].quantization
+        graph.tensors.append(moved)
+        op.inputs, op.outputs = [integers], [len(graph.tensors) - 1]
+        after = copy.copy(before)
+        after.inputs, after.outputs = op.outputs, [floats]
+        graph.operators.insert(graph.operators.index(op) + 1, after)
+    _drop_round_trips(model)
+
+
+def _drop_round_trips(model: Any) -> None:
+    """Take out each QUANTIZE that only undoes a DEQUANTIZE, then each DEQUANTIZE that nobody reads."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    graph = model.subgraphs[0]
+    source = {
+        op.outputs[0]: op.inputs[0] for op in graph.operators if _kind(model, op) == schema.BuiltinOperator.DEQUANTIZE
+    }
+    same = {
+        op.outputs[0]: source[op.inputs[0]]
+        for op in graph.operators
+        if _kind(model, op) == schema.BuiltinOperator.QUANTIZE
+        and op.inputs[0] in source
+        and _grid(graph.tensors[op.outputs[0]]) == _grid(graph.tensors[source[op.inputs[0]]])
+    }
+    graph.operators = [op for op in graph.operators if op.outputs[0] not in same]
+    for op in graph.operators:
+        op.inputs = [same.get(index, index) for index in op.inputs]
+    read = {index for op in graph.operators for index in op.inputs} | set(graph.outputs)
+    graph.operators = [op for op in graph.operators if op.outputs[0] not in source or op.outputs[0] in read]
+
+
+def _kind(model: Any, op: Any) -> int:
+    return int(model.operatorCodes[op.opcodeIndex].builtinCode)
+
+
+def _grid(tensor: Any) -> tuple[Any, ...]:
+    """What tells one integer format from another."""
+    return tensor.type, list(tensor.quantization.scale), list(tensor.quantization.zeroPoint)
