@@ -30,6 +30,8 @@ _STATISTICS = re.compile(r"count=(\d+)(.*)")
 _STATISTIC = re.compile(r"\b(first|curr|min|avg|median)=([\d.e+]+)")
 _TFLITE_INIT = re.compile(r"Inference timings in us: Init: ([\d.e+]+)")
 _LITERT_INIT = re.compile(r"Model initialization:\s+([\d.]+) ms")
+_LITERT_WARMUP = re.compile(r"Warmup \(first\):\s+([\d.]+) ms")
+_LITERT_RUNS = re.compile(r"Inference \((avg|min)\):\s+([\d.]+) ms(?: \((\d+) runs\))?")
 _MEMORY = re.compile(
     r"(?:Memory footprint delta.*overall=|Peak memory footprint \(MB\):.*overall=|Overall footprint:\s+)([\d.]+)"
 )
@@ -89,27 +91,43 @@ def parse(text: str, delegate: str) -> Measured:
         CheckError: It printed no result.
     """
     _refuse_fallback(text, delegate)
-    statistics = _STATISTICS.findall(text)
-    init = _TFLITE_INIT.search(text)
-    init_ms = float(init[1]) / 1e3 if init else None
-    if init_ms is None and (init := _LITERT_INIT.search(text)):
-        init_ms = float(init[1])
-    if init_ms is None or len(statistics) < 2 or not int(statistics[-1][0]):
+    count, times = _times(text)
+    if not count:
         raise CheckError(f"benchmark_model gave no result: {last_words(text)}")
-    warmup, runs = ({name: float(us) / 1e3 for name, us in _STATISTIC.findall(rest)} for _, rest in statistics[-2:])
     memory = _MEMORY.search(text)
     replaced, partial = _taken(text)
     return Measured(
-        runs=int(statistics[-1][0]),
-        init_ms=init_ms,
-        first_ms=warmup.get("first", warmup["curr"]),  # of a single run, or equal ones, it prints "count=1 curr=670083"
-        min_ms=runs.get("min", runs["curr"]),
-        mean_ms=runs.get("avg", runs["curr"]),
-        median_ms=runs.get("median"),
+        runs=count,
+        init_ms=times["init"],
+        first_ms=times["first"],
+        min_ms=times["min"],
+        mean_ms=times["avg"],
+        median_ms=times.get("median"),
         memory_mb=round(float(memory[1]) * _MIB, 1) if memory else None,
         delegated=replaced,
         partial=partial,
     )
+
+
+def _times(text: str) -> tuple[int, dict[str, float]]:
+    """Number of runs and their times in ms; 0 if there are none."""
+    statistics = _STATISTICS.findall(text)[-2:]
+    tflite, litert, warmup = _TFLITE_INIT.search(text), _LITERT_INIT.search(text), _LITERT_WARMUP.search(text)
+    if not (tflite or litert):
+        return 0, {}
+    times = {"init": float(litert[1]) if litert else float(tflite[1]) / 1e3 if tflite else 0.0}
+    if len(statistics) == 2:
+        first, runs = ({name: float(us) / 1e3 for name, us in _STATISTIC.findall(rest)} for _, rest in statistics)
+        equal = {
+            "min": runs["curr"],
+            "avg": runs["curr"],
+        }  # of one run, or equal ones: "count=1 curr=670083" and no more
+        return int(statistics[1][0]), times | equal | runs | {"first": first.get("first", first["curr"])}
+    if not warmup:
+        return 0, {}
+    found = _LITERT_RUNS.findall(text)
+    times |= {name: float(ms) for name, ms, _ in found} | {"first": float(warmup[1])}
+    return max((int(count or 0) for *_, count in found), default=0), times
 
 
 def _refuse_fallback(text: str, delegate: str) -> None:
