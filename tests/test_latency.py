@@ -428,7 +428,9 @@ def test_the_report_is_one_document(tmp_path: Path) -> None:
     from edgestyle.report import html, markdown
 
     emulated = result("a.onnx", emulated=True)
-    failed = result("broken.onnx").model_copy(update={"status": "failed", "reason": "crashed", "samples_ms": ()})
+    failed = result("broken.onnx").model_copy(
+        update={"status": "failed", "reason": "crashed", "runs": 0, "samples_ms": ()}
+    )
     rounds = Rounds(((12.0, 12.0),) * 4, ((10.0, 10.0),) * 4)
     found = whole(
         result(),

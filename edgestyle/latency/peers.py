@@ -1,8 +1,8 @@
 """Our zoo against other people's style networks, measured in turn on this machine.
 
 `python -m edgestyle.latency.peers PEERS --out docs/latency.md`, where PEERS is a folder of theirs: `.onnx` and
-`.tflite` files that take one picture, and Magenta's `*style_transfer*.tflite`, which take a picture and a style. Each is
-compared with our files of its size.
+`.tflite` files that take one picture, and Magenta's `*style_transfer*.tflite`, which take a picture and a style. Each
+is compared with our files of its size.
 """
 
 from __future__ import annotations
@@ -140,9 +140,9 @@ def scored(theirs: Sequence[Job], data: Path, count: int) -> Iterator[tuple[str,
 # The page -----------------------------------------------------------------------------------------------------------
 
 _LEAD = """\
-Our files against other people's, run in turn on one machine (`make bench-peers`). Ratios carry over to other machines \
-better than milliseconds do. Peers are Johnson-type networks of ml5's fast-style-transfer (1.68 M weights, one painting \
-each) and Magenta's transfer network for any style, the reference on Android, without its predictor."""
+Our files against other people's, run in turn on one machine (`make bench-peers`). Ratios carry over to other \
+machines better than milliseconds do. Peers are Johnson-type networks of ml5's fast-style-transfer (1.68 M weights, \
+one painting each) and Magenta's transfer network for any style, the reference on Android, without its predictor."""
 
 
 def page(found: Report, score: Sequence[tuple[str, str, Score]], photos: int) -> str:
