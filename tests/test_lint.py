@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,14 @@ def test_every_rule_says_why_how_and_from_where(table: Table) -> None:
         assert rule.why
         assert rule.rewrite
         assert (rule.source or table.source).startswith("https://")
+
+
+def test_the_page_of_delegates_shows_the_tables_as_they_are() -> None:
+    docs = Path(__file__).parents[1] / "docs"
+    rules = runpy.run_path(str(docs / "make_delegates.py"))["rules"]()
+    assert rules in (docs / "delegates.md").read_text(encoding="utf-8"), (
+        "run: python docs/make_delegates.py --rules-only"
+    )
 
 
 def test_a_table_with_a_misspelt_condition_is_refused() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edgestyle import isolate, registry
 from edgestyle.errors import CheckError, EdgestyleError
+from edgestyle.lint import table_for
 from edgestyle.lint.table import REFUSALS
 from edgestyle.lint.verdict import Verdict
 from edgestyle.runner import Placement, Runner
@@ -44,8 +45,6 @@ class Comparison:
 
 def compare(path: Path, verdicts: list[Verdict]) -> Iterator[Comparison]:
     """Open a file on each delegate that works here and that there is a prediction for."""
-    from edgestyle.lint import table_for
-
     for verdict in verdicts:
         for name in table_for(verdict.delegate).runners:
             if name not in registry.names(registry.RUNNERS):
@@ -62,14 +61,17 @@ def compare_on(path: Path, verdict: Verdict, runner: str) -> Comparison:
     """Open a file on one delegate, in a process of its own, and hold the prediction against what it does."""
     try:
         seen = isolate.call(placement, runner, path, limit_s=LIMIT_S).value
-    except CheckError as error:
-        return Comparison(verdict, runner, None, str(error), refused=True)
     except EdgestyleError as error:
         return Comparison(verdict, runner, None, str(error))
+    if isinstance(seen, str):
+        return Comparison(verdict, runner, None, seen, refused=True)
     return Comparison(verdict, runner, seen, "" if seen else "its runtime does not tell")
 
 
-def placement(runner: str, path: Path) -> Placement | None:
-    """Where the ops of a file run on a delegate. For `isolate.call`."""
+def placement(runner: str, path: Path) -> Placement | str | None:
+    """Where the ops of a file run on a delegate, or why the delegate refuses the file. For `isolate.call`."""
     found: Runner = registry.load(registry.RUNNERS, runner)
-    return found.open(path).placement()
+    try:
+        return found.open(path).placement()
+    except CheckError as error:
+        return str(error)

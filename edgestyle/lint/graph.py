@@ -33,7 +33,7 @@ class Op:
     type: str
     """As its format calls it: "CONV_2D", "Conv", "conv"."""
     name: str
-    """In the file; of TFLite, whose ops have none, that of its first output."""
+    """In the file; of TFLite, whose ops have none, that of its first output where it is short."""
     inputs: tuple[Tensor | None, ...]
     """None for an optional input that is not given."""
     outputs: tuple[Tensor, ...]

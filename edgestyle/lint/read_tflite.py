@@ -55,9 +55,9 @@ class _Reader:
         self.tensors = {index: self._tensor(index, raw) for index, raw in enumerate(self.subgraph.tensors)}
 
     def graph(self) -> Graph:
-        return Graph(tuple(map(self._op, self.subgraph.operators)))
+        return Graph(tuple(self._op(index, raw) for index, raw in enumerate(self.subgraph.operators)))
 
-    def _op(self, raw: Any) -> Op:
+    def _op(self, index: int, raw: Any) -> Op:
         code = self.model.operatorCodes[raw.opcodeIndex]
         name = self.builtins[max(code.builtinCode, code.deprecatedBuiltinCode)]
         inputs = tuple(self.tensors.get(int(index)) for index in raw.inputs)  # -1: not given
@@ -68,7 +68,7 @@ class _Reader:
             self.tensors[int(raw.outputs[0])] = outputs[0]
         return Op(
             type=code.customCode.decode() if name == "CUSTOM" and code.customCode else name,
-            name=outputs[0].name,
+            name=f"op {index}" if "/" in outputs[0].name else outputs[0].name,  # paths are for `layer`
             inputs=inputs,
             outputs=outputs,
             attributes=self._attributes(name, raw, inputs),

@@ -101,22 +101,21 @@ def _takes(table: Table, op: Op, taken: set[Op] | None) -> bool:
 
 
 def _findings(table: Table, graph: Graph, complaints: list[_Complaint]) -> tuple[Finding, ...]:
-    """One finding for all ops of a type that a rule is against for the same reason."""
+    """One finding for all ops of a type that a rule is against; what came is told of the first."""
     places = graph.places()
-    groups: dict[tuple[str, str, str, str], list[_Complaint]] = {}
+    groups: dict[tuple[str, str, str], list[_Complaint]] = {}
     for complaint in complaints:
-        key = complaint.op.type, complaint.severity, complaint.rule.why, complaint.came
-        groups.setdefault(key, []).append(complaint)
+        groups.setdefault((complaint.op.type, complaint.severity, complaint.rule.why), []).append(complaint)
     findings = [
         Finding(
             severity=group[0].severity,
             op=op,
             where=tuple(dict.fromkeys(places[complaint.op] for complaint in group)),
-            why=f"{why} ({came})" if came else why,
+            why=f"{why} ({group[0].came})" if group[0].came else why,
             rewrite=group[0].rule.rewrite,
             source=group[0].rule.source or table.source,
         )
-        for (op, _, why, came), group in groups.items()
+        for (op, _, why), group in groups.items()
     ]
     order: tuple[Severity, ...] = (*REFUSALS, "risky in fp16", "slow")
     return tuple(sorted(findings, key=lambda finding: order.index(finding.severity)))
