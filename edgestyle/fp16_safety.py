@@ -129,8 +129,8 @@ def rescale(net: Net, size: tuple[int, int] = UP_TO, photos: Iterable[Image] | N
     """A network that computes the same, with every instance norm's sums inside fp16 at a size.
 
     The convolution that feeds a norm, and only a norm, is scaled by a power of two, so that no bit of its weights is
-    lost, and the norm's epsilon by its square. An epsilon that fp16 could not hold becomes the smallest that it can: a
-    flat channel must not be divided by zero.
+    lost, and the norm's epsilon by its square. An epsilon that fp16 could not hold becomes the smallest that it can
+    (against contrasts it is nothing, but a flat channel must not be divided by zero).
 
     Args:
         net: In evaluation mode. It is not changed.
@@ -148,8 +148,8 @@ def rescale(net: Net, size: tuple[int, int] = UP_TO, photos: Iterable[Image] | N
         crop = images.centre_crop(photo, _MEASURED)
         watch = _Pairs()
         _run(net, crop, watch)
-        for pair, sums in watch.pairs().items():
-            factors[pair] = min(factors.get(pair, 1.0), _factor(sums, math.prod(size) / math.prod(_MEASURED)))
+        for pair, x in watch.pairs().items():
+            factors[pair] = min(factors.get(pair, 1.0), _factor(x, math.prod(size) / math.prod(_MEASURED)))
     if all(factor == 1 for factor in factors.values()):
         return net
     scaled = copy.deepcopy(net)
@@ -161,14 +161,25 @@ def rescale(net: Net, size: tuple[int, int] = UP_TO, photos: Iterable[Image] | N
 _MEASURED = (256, 256)
 
 
-def _factor(sums: tuple[float, float], growth: float) -> float:
-    """The largest power of two, at most 1, that leaves a sum and a sum of squares a quarter of what fp16 holds.
+def _factor(x: Tensor, growth: float) -> float:
+    """The power of two, at most 1, that brings the sums of a norm over `x` (1, C, H, W) to a quarter of 65504.
 
-    A quarter, because other photos go further than those that were measured.
+    A quarter, because other photos go further than those that were measured. But no more than that the squares of its
+    contrast stay normal numbers, and larger than the smallest epsilon: where that is not enough, nothing is.
+
+    Args:
+        x: What goes into the norm.
+        growth: How much larger the picture will be, in pixels.
     """
-    total, squares = (max(value * growth, 1.0) for value in sums)
-    largest = min(LARGEST / 4 / total, math.sqrt(LARGEST / 4 / squares))
-    return min(1.0, 2.0 ** math.floor(math.log2(largest)))
+    total, squares = (max(value * growth, 1.0) for value in _picture_sums("instance_norm", x, x))
+    fitting = min(LARGEST / 4 / total, math.sqrt(LARGEST / 4 / squares))
+    contrast = math.sqrt(float(x.var((2, 3), correction=0).mean()))
+    least = _CONTRAST / contrast if contrast else 1.0
+    return min(1.0, max(2.0 ** math.floor(math.log2(fitting)), 2.0 ** math.ceil(math.log2(least))))
+
+
+_CONTRAST = 2.0**-4
+"""Least standard deviation to scale down to. Its square, 2^-8, is 65536 times the smallest epsilon."""
 
 
 def _scale(conv: nn.Module, norm: nn.Module, factor: float) -> None:
@@ -244,10 +255,10 @@ class _Pairs(_Watch):
             self._convolved[id(result)] = self.layers[-1], result
             self._takers[id(result)] = []
 
-    def pairs(self) -> dict[tuple[str, str], tuple[float, float]]:
-        """Paths of convolution and norm -> sum and sum of squares over the picture of what goes between them."""
+    def pairs(self) -> dict[tuple[str, str], Tensor]:
+        """Paths of convolution and norm -> what goes from one to the other."""
         return {
-            (conv, self._takers[key][0][1]): _picture_sums("instance_norm", result, result)
+            (conv, self._takers[key][0][1]): result
             for key, (conv, result) in self._convolved.items()
             if [op for op, _ in self._takers[key]] == ["instance_norm"]
         }
