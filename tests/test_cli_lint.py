@@ -58,7 +58,7 @@ def test_json(clamp: str, plain: str, capsys: pytest.CaptureFixture[str]) -> Non
     (delegate,) = first["delegates"]
     assert delegate["outlook"] == "falls back"
     assert delegate["placement"] == {"total": 3, "delegated": 2, "partitions": 2, "fallback_ops": ["RELU_0_TO_1"]}
-    assert set(delegate["findings"][0]) == {"severity", "op", "where", "why", "rewrite", "source"}
+    assert set(delegate["findings"][0]) == {"severity", "ops", "where", "why", "rewrite", "source"}
     assert second["delegates"][0]["findings"] == []
 
 

@@ -12,7 +12,7 @@ from edgestyle.cli.export import parse_size, targets
 from edgestyle.errors import MissingExtraError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from edgestyle.lint import Finding, Verdict
     from edgestyle.lint.comparison import Comparison
@@ -30,7 +30,8 @@ something does not run there, with --strict if anything at all was found. --chec
 work here and compares: exit code 1 if a prediction was wrong. Where the rules come from: docs/delegates.md.
 """
 
-PLACES_SHOWN = 3
+SHOWN = 3
+"""Ops or places that are named of a finding; the others are counted."""
 
 
 @dataclass(frozen=True)
@@ -193,12 +194,15 @@ def _describe(found: Looked) -> None:
 
 
 def _describe_finding(verdict: Verdict, finding: Finding) -> None:
-    places = ", ".join(finding.where[:PLACES_SHOWN])
-    more = len(finding.where) - PLACES_SHOWN
-    output.say(f"  {verdict.delegate}: {finding.severity}: {finding.op} in {places}{f' and {more} more' * (more > 0)}")
+    output.say(f"  {verdict.delegate}: {finding.severity}: {_some(finding.ops)} in {_some(finding.where)}")
     output.say(f"    why      {finding.why}")
     output.say(f"    rewrite  {finding.rewrite}")
     output.say(f"    source   {finding.source}\n")
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _compared(comparison: Comparison) -> tuple[str, ...]:

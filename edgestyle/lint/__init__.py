@@ -104,7 +104,7 @@ def _with_analyzer(verdict: Verdict, graph: Graph, path: Path) -> Verdict:
     warned = tuple(
         Finding(
             severity="slow",
-            op=graph.ops[index].type,
+            ops=(graph.ops[index].type,),
             where=(places[graph.ops[index]],),
             why=f"TensorFlow Lite's analyzer: {why} (on the GPU delegate of before ML Drift, in older apps)",
             rewrite="newer apps run it; for older ones avoid the op",

@@ -16,10 +16,10 @@ class Finding:
     """Something that a delegate will not like, and what cures it."""
 
     severity: Severity
-    op: str
-    """Type of the ops, as the format calls it."""
+    ops: tuple[str, ...]
+    """Types of the ops, as the format calls them, sorted."""
     where: tuple[str, ...]
-    """The ops: layers of the model where they are known, else names in the file."""
+    """Each op: the layer of the model where it is known, else its name in the file."""
     why: str
     rewrite: str
     source: str
@@ -101,21 +101,21 @@ def _takes(table: Table, op: Op, taken: set[Op] | None) -> bool:
 
 
 def _findings(table: Table, graph: Graph, complaints: list[_Complaint]) -> tuple[Finding, ...]:
-    """One finding for all ops of a type that a rule is against; what came is told of the first."""
+    """One finding for all ops that a table is against for the same reason; what came is told of the first."""
     places = graph.places()
-    groups: dict[tuple[str, str, str], list[_Complaint]] = {}
+    groups: dict[tuple[str, str], list[_Complaint]] = {}
     for complaint in complaints:
-        groups.setdefault((complaint.op.type, complaint.severity, complaint.rule.why), []).append(complaint)
+        groups.setdefault((complaint.severity, complaint.rule.why), []).append(complaint)
     findings = [
         Finding(
             severity=group[0].severity,
-            op=op,
+            ops=tuple(sorted({complaint.op.type for complaint in group})),
             where=tuple(dict.fromkeys(places[complaint.op] for complaint in group)),
             why=f"{why} ({group[0].came})" if group[0].came else why,
             rewrite=group[0].rule.rewrite,
             source=group[0].rule.source or table.source,
         )
-        for (op, _, why), group in groups.items()
+        for (_, why), group in groups.items()
     ]
     order: tuple[Severity, ...] = (*REFUSALS, "risky in fp16", "slow")
     return tuple(sorted(findings, key=lambda finding: order.index(finding.severity)))
