@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -65,10 +65,18 @@ def _check_contract(subject: Subject, opened: Opened) -> None:
     if opened.size != subject.size:
         raise CheckError(f"it takes {_text(opened.size)}, its manifest says {_text(subject.size)}")
     if subject.contract and opened.contract:
-        inside, beside = opened.contract.model_dump(), subject.contract.model_dump()
-        for key in beside:
-            if inside[key] != beside[key]:
-                raise CheckError(f"the file itself says {key} = {inside[key]}, its manifest {beside[key]}")
+        inside, beside = _flat(opened.contract.model_dump()), _flat(subject.contract.model_dump())
+        for key in beside | inside:
+            if inside.get(key) != beside.get(key):
+                raise CheckError(f"the file itself says {key} = {inside.get(key)}, its manifest {beside.get(key)}")
+
+
+def _flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """A contract's values by "input.range" and the like."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= _flat(value, f"{above}{key}.") if isinstance(value, Mapping) else {above + key: value}
+    return flat
 
 
 def _text(size: tuple[int, int] | None) -> str:
