@@ -20,6 +20,7 @@ from edgestyle.checkpoint import Checkpoint
 from edgestyle.errors import EdgestyleError
 from edgestyle.latency import machine, plan, report
 from edgestyle.latency.collect import Findings
+from edgestyle.latency.measure import Effort
 from edgestyle.latency.plan import Job
 from edgestyle.latency.results import Report, Result
 from edgestyle.latency.subject import File, Ready, example
@@ -94,10 +95,13 @@ def export_zoo(sizes: Sequence[tuple[int, int]], folder: Path, findings: Finding
 
 
 def contests(ours: Sequence[Job], theirs: Sequence[Job], results: Sequence[Result]) -> list[tuple[Job, Job]]:
-    """Each of ours with every peer of its size, on the same runtime where the peer has it, else on what each has."""
+    """Each of ours with every peer of its size; Magenta's, which run on LiteRT, with those on LiteRT.
+
+    Of peers with as many bytes, which are one network with other weights, the first stands for all.
+    """
     size = {(result.artifact, result.delegate): result.size for result in results if result.samples_ms}
     found = []
-    for peer in theirs:
+    for peer in {job.about.bytes: job for job in reversed(theirs)}.values():
         alike = [job for job in ours if _key(job) in size and size[_key(job)] == size.get(_key(peer))]
         same = [job for job in alike if job.about.delegate == peer.about.delegate]
         found += [(job, peer) for job in (same if isinstance(peer.subject, Magenta) else alike)]
@@ -209,7 +213,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), metavar="FOLDER", help="for the score")
     parser.add_argument("--photos", type=int, default=16, metavar="N", help="for the score; default: 16")
     args = parser.parse_args()
-    findings = Findings(progress=_progress)
+    findings = Findings(Effort(compare_most_s=30), progress=_progress)
     theirs = peer_jobs(args.peers)
     findings.measure_machine()
     findings.measure(theirs)
