@@ -1,23 +1,20 @@
-"""A tiny network through a target and its runtimes: the only proof that what is installed works.
-
-`python -m edgestyle.trial TARGET` does it in a process of its own, because a broken converter may take
-the process with it.
-"""
+"""A tiny network through a target and its runtimes: the only proof that what is installed works."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from edgestyle import isolate
+from edgestyle.errors import EdgestyleError
 
 if TYPE_CHECKING:
     from edgestyle.checkpoint import Checkpoint
 
 SIZE = (64, 64)
 """Height and width of the trial's pictures in pixels."""
-TIMEOUT_S = 300
+LIMIT_S = 300
 """Longest trial; a usual one takes about 10 s, nearly all of it imports."""
 
 
@@ -27,15 +24,10 @@ def try_apart(target: str) -> str:
     Returns:
         "" if it went well, else what went wrong, in one line.
     """
-    command = [sys.executable, "-m", "edgestyle.trial", target]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)  # noqa: S603
-    except subprocess.TimeoutExpired:
-        return f"the trial took longer than {TIMEOUT_S} s"
-    if done.returncode < 0:
-        return f"the process was ended by signal {-done.returncode}"
-    if done.returncode:
-        return (done.stderr.strip().splitlines() or [f"the process ended with exit code {done.returncode}"])[-1]
+        isolate.call(try_here, target, limit_s=LIMIT_S)  # a broken converter may take its process with it
+    except EdgestyleError as error:
+        return str(error)
     return ""
 
 
@@ -73,7 +65,3 @@ def tiny_checkpoint(folder: Path) -> Checkpoint:
         licence="Apache-2.0",
     )
     return checkpoint.write(folder, config, net)
-
-
-if __name__ == "__main__":
-    try_here(sys.argv[1])

@@ -57,8 +57,7 @@ def run(args: argparse.Namespace) -> int:
         _install_browser()
     targets, delegates, extras = _probe_group(TARGETS), _probe_group(RUNNERS), _probe_extras()
     if not args.quick:
-        with output.progress("trying a tiny network on every target; this takes a while"):
-            targets = _try_targets(targets)
+        targets = [_try(target) for target in targets]
         delegates = _note_untried(delegates, targets)
     findings = {"targets": targets, "delegates": delegates, "extras": extras}
     if args.json:
@@ -105,18 +104,15 @@ def _probe_extras() -> list[Finding]:
     return [_finding("heif", installed("heif", "pillow_heif"))]
 
 
-def _try_targets(targets: list[Finding]) -> list[Finding]:
-    """The same findings, with "broken" where the trial of an installed target fails."""
-    from concurrent.futures import ThreadPoolExecutor
-
+def _try(target: Finding) -> Finding:
+    """The same finding, but "broken" where the trial of an installed target fails."""
     from edgestyle.trial import try_apart
 
-    def try_one(finding: Finding) -> Finding:
-        failure = try_apart(finding.name) if finding.status == "works" else ""
-        return finding._replace(status="broken", reason=failure) if failure else finding
-
-    with ThreadPoolExecutor(max_workers=2) as pool:  # two, because each is a process with threads of its own
-        return list(pool.map(try_one, targets))
+    if target.status != "works":
+        return target
+    with output.progress(f"trying a tiny network on {target.name}"):
+        failure = try_apart(target.name)
+    return target._replace(status="broken", reason=failure) if failure else target
 
 
 def _note_untried(delegates: list[Finding], targets: list[Finding]) -> list[Finding]:
