@@ -8,10 +8,10 @@ PACKAGES := edgestyle export quantize models demo_apps
 DEMO := build/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check lint type pytest browser format wheel constraints clean
+.PHONY: help venv demo test check lint type pytest browser format validate-zoo bench-peers wheel constraints clean
 
 help: ## list these goals
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
 
 venv: $(INSTALLED) ## make .venv with edgestyle and all its tools in it (about 2 minutes, 4 GB)
 
@@ -58,6 +58,12 @@ browser: $(INSTALLED) ## add Chromium, where apt can, and the networks' runtimes
 format: $(INSTALLED) ## put the code into the house's form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+validate-zoo: $(INSTALLED) browser ## every network, format and delegate in one table: docs/validation.md (half an hour)
+	$(BIN)/python docs/make_validation.py
+
+bench-peers: $(INSTALLED) ## our networks against other people's, in turn: docs/latency.md; PEERS=FOLDER
+	$(BIN)/python -m edgestyle.latency.peers $(PEERS) --out docs/latency.md
 
 wheel: $(INSTALLED) ## build the wheel into dist
 	rm -rf build/lib build/bdist.*
