@@ -9,10 +9,13 @@ FOLDER/report. On two cores it takes about half an hour for each network, nearly
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 from edgestyle import checkpoint, exporting, registry
 from edgestyle.cli import main
+from edgestyle.errors import CheckError
 from edgestyle.target import Target
 
 PAGE = Path(__file__).with_name("validation.md")
@@ -24,24 +27,30 @@ Every network of the zoo on every delegate that runs on Linux. Made by `make val
 """
 
 
-def export_missing(folder: Path) -> None:
-    """Export each network in each scheme that a target serves, at each size, unless its file is there."""
+def export_missing(folder: Path) -> Iterator[str]:
+    """Export each network in each scheme that a target serves, at each size, unless its file is there.
+
+    Yields:
+        What could not be exported, and why.
+    """
     targets: list[Target] = registry.load_all(registry.TARGETS)
-    for network in checkpoint.zoo():
-        for target in targets:
-            for scheme in (scheme for scheme in SCHEMES if scheme in exporting.schemes(target)):
-                for size in SIZES:
-                    if not (folder / exporting.artifact_name(network.name, target, size, scheme)).exists():
-                        exporting.export(network, target, size, folder, scheme)
+    for network, target, scheme, size in product(checkpoint.zoo(), targets, SCHEMES, SIZES):
+        path = folder / exporting.artifact_name(network.name, target, size, scheme)
+        if scheme in exporting.schemes(target) and not path.exists():
+            try:
+                exporting.export(network, target, size, folder, scheme)
+            except CheckError as error:
+                yield str(error)
 
 
 def make(folder: Path) -> int:
     """Write the page; 1 if anything failed."""
-    export_missing(folder)
+    refused = "".join(f"\n- {error}" for error in export_missing(folder))
     code = main(["validate", str(folder), "--report", str(folder / "report")])
     report = (folder / "report" / "report.md").read_text(encoding="utf-8")
     title, _, rest = report.partition("\n")
-    PAGE.write_text(f"{title}\n{ABOUT}{rest}", encoding="utf-8")
+    missing = f"\nNot in the tables, because `export` refused them:\n{refused}\n" if refused else ""
+    PAGE.write_text(f"{title}\n{ABOUT}{missing}{rest}", encoding="utf-8")
     return code
 
 

@@ -14,13 +14,7 @@ from typing import TYPE_CHECKING
 
 from edgestyle import coreml_trace, gates, isolate, registry
 from edgestyle.coreml_trace import Row
-from edgestyle.errors import (
-    EdgestyleError,
-    MissingExtraError,
-    UnavailableError,
-    UnknownNameError,
-    UsageError,
-)
+from edgestyle.errors import EdgestyleError, MissingExtraError, UnavailableError, UnknownNameError, UsageError
 from edgestyle.gates import Gate
 from edgestyle.images import Image
 from edgestyle.manifest import Contract, Status
@@ -119,8 +113,11 @@ def validate(paths: Sequence[Path], request: Request, progress: Progress) -> Ite
     Raises:
         UsageError: The reference leads to nothing, or a delegate is unknown or opens none of the files.
     """
+    from edgestyle import perceptual  # torch, which the delegates' processes need not load
+
     _check_delegates(paths, (*request.delegates, *request.required))
-    references, network = References(request.reference, request.photos), _perceptual_network()
+    references = References(request.reference, request.photos)
+    network = perceptual.student()  # never VGG-19 itself: numbers are to be the same on every machine
     for path in paths:
         try:
             with progress(f"{path}: what it should paint"):
@@ -170,21 +167,11 @@ def _check_delegates(paths: Iterable[Path], names: Iterable[str]) -> None:
             raise UsageError(f"{name} opens none of these files; they run on: {', '.join(sorted(fitting))}")
 
 
-def _perceptual_network() -> PerceptualNetwork | None:
-    """Always the one that comes with edgestyle, so that numbers are the same on every machine."""
-    from edgestyle import perceptual  # torch, which the delegates' processes need not load
-
-    try:
-        return perceptual.student()
-    except FileNotFoundError:
-        return None
-
-
 # One file on one delegate -------------------------------------------------------------------------------------------
 
 
 def _check(
-    subject: Subject, reference: Reference, runner: Runner, request: Request, network: PerceptualNetwork | None
+    subject: Subject, reference: Reference, runner: Runner, request: Request, network: PerceptualNetwork
 ) -> Result:
     gate = gates.find(subject.contract.scheme if subject.contract else None, runner, request.gate)
     if reference.golden_psnr_db:  # the pair was rounded to 8 bits
