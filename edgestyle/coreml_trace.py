@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
     from edgestyle.coreml_program import Rounded, Step
 
-LARGEST, SMALLEST_NORMAL = 65504.0, 2.0**-14
-"""Of fp16: beyond the first is infinity, under the second digits are lost."""
-
 
 @dataclass(frozen=True)
 class Row:
@@ -86,6 +83,7 @@ def trace(path: Path, image: Image, sums_in_fp16: bool = False) -> list[Row]:
 
 def _rows(exact: Step, half: Step, rounded: Rounded, ops: Mapping[str, Callable[..., Any]]) -> Iterator[Row]:
     from edgestyle.coreml_program import compute, round_arguments
+    from edgestyle.fp16_safety import LARGEST, SMALLEST_NORMAL
 
     alone = compute(exact.op, round_arguments(exact.op, exact.arguments, rounded), rounded, ops)
     for name, reference in exact.results.items():

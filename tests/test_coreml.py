@@ -24,7 +24,8 @@ pytest.importorskip("coremltools")
 from edgestyle import coreml_package
 from edgestyle.checkpoint import Checkpoint
 from edgestyle.coreml_package import End
-from edgestyle.drift import measure
+from edgestyle.coreml_trace import trace
+from edgestyle.drift import PSNR_CEILING_DB, measure
 from edgestyle.errors import ConfigError, MissingExtraError, UnavailableError, UsageError
 from edgestyle.export.to_coreml import TARGET
 from edgestyle.exporting import contract_for
@@ -108,6 +109,13 @@ def ops(path: Path) -> Counter[str]:
 def test_the_file_agrees_with_the_network(fp16: Path, fp32: Path, photo: Image, painting: Image) -> None:
     assert measure(RUNNER.open(fp16).run(photo), painting).psnr_db >= 60
     assert measure(RUNNER.open(fp32).run(photo), painting).psnr_db >= 100
+
+
+def test_pixels_are_exact_in_fp16(fp16: Path, photo: Image) -> None:
+    """A flat sky, less its mean, would be left with nothing but rounding."""
+    arriving, scaled, *_ = trace(fp16, photo)
+    assert (arriving.type, scaled.type) == ("cast", "mul")
+    assert scaled.snr_db == PSNR_CEILING_DB
 
 
 def test_an_app_gives_and_gets_images(fp16: Path) -> None:
