@@ -1,6 +1,6 @@
 """Writes docs/perceptual.md: how well VGG-19's student stands in for it, on pictures that neither run has seen.
 
-    python docs/make_perceptual.py --photos held_out/ --painting wave.jpg --painting scream.jpg --pictures theirs.onnx ...
+python docs/make_perceptual.py --photos held_out/ --painting wave.jpg --painting scream.jpg --pictures theirs.onnx ...
 """
 
 from __future__ import annotations
