@@ -52,7 +52,7 @@ def examples() -> list[str]:
 
 
 class Job:
-    """A job in a folder, as far as this action needs one: expressions, `if`, environment, outcomes."""
+    """A job in a folder, as far as the scripts of this action need one."""
 
     def __init__(self, workspace: Path, temp: Path, **inputs: str) -> None:
         steps: list[Step] = action()["runs"]["steps"]
@@ -60,13 +60,12 @@ class Job:
         self.summary.touch()
         self._steps = {step["name"]: step for step in steps}
         self._values = {f"inputs.{name}": str(spec.get("default", "")) for name, spec in action()["inputs"].items()}
+        self.change(**inputs)
+        self._values |= {"runner.temp": str(temp), "github.action_path": str(ACTION)}
+        self._values["steps.python.outputs.python-path"] = sys.executable
+
+    def change(self, **inputs: str) -> None:
         self._values |= {f"inputs.{name}": value for name, value in inputs.items()}
-        self._values |= {
-            "runner.temp": str(temp),
-            "github.action_path": str(ACTION),
-            "github.event.pull_request.base.sha": "",
-        }
-        self._values |= {"steps.python.outputs.python-path": sys.executable}
 
     def run(self, name: str, code: int = 0) -> str:
         """Run a step; what it printed."""
@@ -81,9 +80,7 @@ class Job:
         return done.stdout + done.stderr
 
     def _evaluated(self, text: str) -> str:
-        for _ in range(2):  # a default is an expression itself
-            text = _EXPRESSION.sub(lambda match: self._values[match[1]], text)
-        return text
+        return _EXPRESSION.sub(lambda match: self._values[match[1]], text)
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -98,11 +95,15 @@ def commit(folder: Path) -> str:
     return git(folder, "rev-parse", "HEAD")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def temp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The runner's folder. What this process has installed is at hand there: nothing is downloaded."""
+    """The runner's folder. What edgestyle needs is at hand there, so that nothing is downloaded."""
+    packages = tmp_path_factory.mktemp("packages")
+    for path in Path(sysconfig.get_path("purelib")).iterdir():
+        if "edgestyle" not in path.name:
+            (packages / path.name).symlink_to(path)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", sysconfig.get_path("purelib"))
+        patch.setenv("PYTHONPATH", str(packages))
         for name in ("NO_INDEX", "DISABLE_PIP_VERSION_CHECK"):
             patch.setenv(f"PIP_{name}", "1")
         patch.setenv("PIP_NO_BUILD_ISOLATION", "0")  # pip's way to say that builds are not isolated
@@ -110,85 +111,60 @@ def temp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield tmp_path_factory.mktemp("runner")
 
 
-@pytest.fixture(scope="module")
-def ours(tmp_path_factory: pytest.TempPathFactory, temp: Path) -> Job:
-    """A job on a repository of edgestyle itself, in which the version was changed and a network was not."""
+@pytest.fixture
+def job(tmp_path_factory: pytest.TempPathFactory, temp: Path) -> Job:
+    """A job on a repository of edgestyle itself, in which the version and a network were changed."""
     tree = tmp_path_factory.mktemp("tree")
     for name in TREE:
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(ROOT / name, tree)
-    trial.tiny_checkpoint(tree / "filters" / "tiny")
     git(tree, "init", "--quiet")
+    trial.tiny_checkpoint(tree / "filters" / "tiny")
     package = tree / "edgestyle" / "__init__.py"
     text = package.read_text()
     package.write_text(re.sub(r'__version__ = ".*"', '__version__ = "0.0.1"', text))
     base = commit(tree)
     package.write_text(re.sub(r'__version__ = ".*"', '__version__ = "0.0.2"', text))
+    slower(tree / "filters" / "tiny")
+    shutil.copytree(tree / "filters" / "tiny", tree / "filters" / "new")
     commit(tree)
-    job = Job(tree, temp, model="filters/tiny", size="64", base=base, source=".", threshold="900")
+    job = Job(tree, temp, model="filters/tiny", size="64", base=base, source=".")
     job.run("Install edgestyle")
     return job
 
 
-def test_each_side_is_exported_with_its_own_version_and_compared_in_turn(ours: Job) -> None:
-    for name in ("Export", "Export the base", "Validate", "Bench", "Summarise"):
-        ours.run(name)
-    build = ours.workspace / "build" / "edgestyle"
-    versions = {
-        side: json.loads((build / side / "tiny-64.onnx.json").read_text())["contract"]["tools"]["edgestyle"]
-        for side in ("files", "base")
-    }
-    assert versions == {"files": "0.0.2", "base": "0.0.1"}
-    (comparison,) = json.loads((build / "report" / "latency" / "report.json").read_text())["comparisons"]
-    assert comparison["interleaved"]
-    assert comparison["gated"]
-    quality = json.loads((build / "report" / "quality" / "report.json").read_text())
-    assert quality["passed"]
-    outputs = {name: ours.workspace / spec["value"] for name, spec in action()["outputs"].items()}
-    assert all(path.exists() for path in outputs.values())
-    comment = outputs["comment"].read_text()
-    assert comment == ours.summary.read_text()
-    assert "# Latency" in comment
-    assert "# Validation" in comment
-
-
-@pytest.fixture
-def theirs(tmp_path: Path) -> Path:
-    """A repository with a network in it."""
-    git(tmp_path, "init", "--quiet")
-    trial.tiny_checkpoint(tmp_path / "filters" / "tiny")
-    return tmp_path
-
-
-def test_a_proven_slowdown_fails_the_job_and_is_in_the_summary(ours: Job, theirs: Path, tmp_path_factory: Any) -> None:
-    base = commit(theirs)
-    slower(theirs / "filters" / "tiny")
-    commit(theirs)
-    temp = tmp_path_factory.mktemp("runner")
-    (temp / "edgestyle").mkdir()
-    (temp / "edgestyle" / "venv").symlink_to(ours.temp / "edgestyle" / "venv")
-    job = Job(theirs, temp, model="filters/tiny", size="64", base=base)
-    job.run("Export")
-    job.run("Export the base")
+def test_from_a_proven_slowdown_to_the_comment(job: Job) -> None:
+    """All in one test, because every step needs what those before it have made."""
+    for name in ("Export", "Export the base", "Validate"):
+        job.run(name)
     assert "slower than before" in job.run("Bench", code=1)
     job.run("Summarise")
-    assert "❌" in job.summary.read_text()
+    build = job.workspace / "build" / "edgestyle"
+    manifests = [json.loads((build / side / "tiny-64.onnx.json").read_text()) for side in ("files", "base")]
+    assert [manifest["contract"]["tools"]["edgestyle"] for manifest in manifests] == ["0.0.2", "0.0.1"]
+    (comparison,) = json.loads((build / "report" / "latency" / "report.json").read_text())["comparisons"]
+    assert comparison["interleaved"]
+    assert json.loads((build / "report" / "quality" / "report.json").read_text())["passed"]
+    outputs = {name: job.workspace / spec["value"] for name, spec in action()["outputs"].items()}
+    assert all(path.exists() for path in outputs.values())
+    comment = outputs["comment"].read_text()
+    assert comment == job.summary.read_text()
+    assert all(part in comment for part in ("# Latency", "# Validation", "❌"))
 
+    # What is no slower than before passes.
+    shutil.rmtree(build / "base")
+    shutil.copytree(build / "files", build / "base")
+    job.change(threshold="900")
+    assert "no proven change" in job.run("Bench")
 
-def test_a_new_network_is_measured_but_compared_with_nothing(ours: Job, theirs: Path, tmp_path_factory: Any) -> None:
-    (theirs / "README.md").write_text("nothing yet")
-    git(theirs, "add", "README.md")
-    git(theirs, "commit", "--quiet", "--message", "test")
-    base = git(theirs, "rev-parse", "HEAD")
-    commit(theirs)
-    temp = tmp_path_factory.mktemp("runner")
-    (temp / "edgestyle").mkdir()
-    (temp / "edgestyle" / "venv").symlink_to(ours.temp / "edgestyle" / "venv")
-    job = Job(theirs, temp, model="filters/tiny", size="64", base=base)
+    # What the base does not have is compared with nothing.
+    git(job.workspace, "worktree", "remove", "--force", str(job.temp / "edgestyle" / "base"))
+    shutil.rmtree(build / "base")
+    job.change(model="filters/new", source="")
     assert "::warning::The base has no such files" in job.run("Export the base")
-    assert not (theirs / "build" / "edgestyle" / "base").exists()
+    assert not (build / "base").exists()
 
 
 def slower(folder: Path) -> None:
@@ -254,9 +230,9 @@ def test_workflows_pass_actionlint(text: str) -> None:
     "step", [step for step in action()["runs"]["steps"] if "run" in step], ids=lambda step: step["name"]
 )
 def test_scripts_pass_shellcheck(step: Step) -> None:
-    done = subprocess.run(
-        ["shellcheck", "--shell=bash", "-"], input=step["run"], capture_output=True, text=True, env=tools(), check=False
-    )
+    script = f"set -eo pipefail\n{step['run']}"
+    command = ["shellcheck", "--shell=bash", "-"]
+    done = subprocess.run(command, input=script, capture_output=True, text=True, env=tools(), check=False)
     assert done.stdout == ""
     assert done.returncode == 0
 
