@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,10 @@ from edgestyle.target import Target, image_spec
 
 if TYPE_CHECKING:
     from edgestyle.feedforward import FeedForward
+
+
+_PACKAGE = re.compile(rb"(?<![^/;])[\w.]+\.(?=[A-Z])")
+"""In a tensor's name, the package of each module on the path to its layer: `edgestyle.feedforward.`ResidualBlock_2."""
 
 
 def write(net: FeedForward, contract: Contract, path: Path) -> None:
@@ -51,6 +56,8 @@ def _describe(content: bytes, contract: Contract) -> bytes:
     model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
     model.description = contract.description
     graph, signature = model.subgraphs[0], model.signatureDefs[0]
+    for tensor in graph.tensors:
+        tensor.name = _PACKAGE.sub(b"", tensor.name)
     for (end,), spec in ((signature.inputs, contract.input), (signature.outputs, contract.output)):
         end.name = graph.tensors[end.tensorIndex].name = spec.name
     buffer, entry = schema.BufferT(), schema.MetadataT()

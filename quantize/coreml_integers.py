@@ -39,13 +39,20 @@ def write_integers(path: Path, calibration: Calibration) -> None:
             _insert_pairs(function, ranges)
 
     rewrite(path, insert, ct.target.iOS17)
-    compress(path, lambda model: ct.optimize.coreml.linear_quantize_weights(model, _weights(ct)))
+    change(path, lambda model: ct.optimize.coreml.linear_quantize_weights(model, _weights(ct)))
 
 
 def _weights(ct: Any) -> Any:
-    """Signed, symmetric, one scale a channel, as in the other formats."""
-    config = ct.optimize.coreml.OpLinearQuantizerConfig(mode="linear_symmetric", dtype="int8", weight_threshold=0)
-    return ct.optimize.coreml.OptimizationConfig(global_config=config)
+    """Signed, symmetric, one scale a channel of a convolution, and one for a whole matrix, as in the other formats."""
+
+    def with_granularity(granularity: str) -> Any:
+        return ct.optimize.coreml.OpLinearQuantizerConfig(
+            mode="linear_symmetric", dtype="int8", granularity=granularity, weight_threshold=0
+        )
+
+    return ct.optimize.coreml.OptimizationConfig(
+        global_config=with_granularity("per_channel"), op_type_configs={"linear": with_granularity("per_tensor")}
+    )
 
 
 def rewrite(path: Path, edit: Callable[[Any], None], minimum: Any) -> None:
@@ -64,21 +71,21 @@ def rewrite(path: Path, edit: Callable[[Any], None], minimum: Any) -> None:
         def apply(self, prog: Any) -> None:
             edit(prog)
 
-    compress(path, lambda model: _apply_graph_pass(model, Edit(), spec_version=minimum, skip_model_load=True))
+    change(path, lambda model: _apply_graph_pass(model, Edit(), spec_version=minimum, skip_model_load=True))
 
 
-def compress(path: Path, change: Callable[[Any], Any]) -> None:
+def change(path: Path, to: Callable[[Any], Any]) -> None:
     """Put what coremltools makes of a package in its place, with the same description.
 
     Args:
         path: The package.
-        change: From model to model.
+        to: From model to model.
     """
     import shutil
 
     ct = coreml_package.import_coremltools()
     with quiet():
-        model = change(ct.models.MLModel(str(path), skip_model_load=True))
+        model = to(ct.models.MLModel(str(path), skip_model_load=True))
     spec = model.get_spec()
     spec.description.metadata.userDefined.pop("com.github.apple.coremltools.conversion_date", None)
     weights = path.with_name(path.name + ".weights")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ from edgestyle.quiet import quiet
 def write_integers(path: Path, calibration: Calibration, activation_bits: int) -> None:
     """Make weights and activations of a float TFLite file integers, in place; input and output stay float32.
 
-    Weights are symmetric with one scale a channel; activations of 8 bits have a zero point, those of 16 have none. An
+    Weights are symmetric with one scale a channel, those of fully connected layers with one for all (older runtimes,
+    and NPUs still, know no other); activations of 8 bits have a zero point, those of 16 have none. An
     op whose values are not all in the calibration stays float.
 
     Args:
@@ -38,19 +39,54 @@ def write_integers(path: Path, calibration: Calibration, activation_bits: int) -
         raise MissingExtraError("ai-edge-quantizer", "tflite") from error
 
     content = path.read_bytes()
-    ranges = calibration.match(_tensors(content, calibration.photo))
+    ranges = (calibration if activation_bits == 8 else calibration.whole()).match(_tensors(content, calibration.photo))
     everything = qtyping.TFLOperationName.ALL_SUPPORTED
     with quiet():  # it prints sizes
         job = quantizer.Quantizer(content)
         job.add_static_config(".*", everything, activation_bits, 8)
+        for_vectors = {"weight_granularity": qtyping.QuantGranularity.TENSORWISE}
+        job.add_static_config(".*", qtyping.TFLOperationName.FULLY_CONNECTED, activation_bits, 8, **for_vectors)
         for scope in _float_scopes(content, ranges):
             job.update_quantization_recipe(scope, everything, algorithm_key=quantizer.AlgorithmName.NO_QUANTIZE)
         for end in (qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT):
             job.update_quantization_recipe(".*", end, algorithm_key=quantizer.AlgorithmName.NO_QUANTIZE)
         quantized = job.quantize({name: _statistics(range_) for name, range_ in ranges.items()}).quantized_model
     model = flatbuffer_utils.read_model_from_bytearray(bytearray(quantized))
-    _shuffle_integers(model)
+    if activation_bits == 8:  # LiteRT has no kernel for 16
+        _shuffle_integers(model)
     path.write_bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
+def write_weights(path: Path) -> None:
+    """Hold the weights of a float TFLite file in 8 bits, each widened by a DEQUANTIZE, in place.
+
+    Raises:
+        MissingExtraError: ai-edge-quantizer is not installed.
+    """
+    _apply(path, lambda job, everything: job.add_weight_only_config(".*", everything, 8))
+
+
+def write_dynamic(path: Path) -> None:
+    """Let the layers of a float TFLite file round what they are given to 8 bits at each run, in place.
+
+    Raises:
+        MissingExtraError: ai-edge-quantizer is not installed.
+    """
+    _apply(path, lambda job, everything: job.add_dynamic_config(".*", everything, 8))
+
+
+def _apply(path: Path, configure: Callable[[Any, Any], None]) -> None:
+    """Quantize a file, in place, as far as that needs no ranges."""
+    try:
+        from ai_edge_quantizer import qtyping, quantizer
+    except ImportError as error:
+        raise MissingExtraError("ai-edge-quantizer", "tflite") from error
+
+    with quiet():  # it prints sizes
+        job = quantizer.Quantizer(path.read_bytes())
+        configure(job, qtyping.TFLOperationName.ALL_SUPPORTED)
+        quantized = job.quantize().quantized_model
+    path.write_bytes(quantized)
 
 
 def _statistics(range_: Range) -> dict[str, NDArray[np.float32]]:

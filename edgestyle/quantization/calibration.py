@@ -52,10 +52,10 @@ class Range:
         return scale, round(-self.low / scale)
 
 
-PICTURE = Range(0, 1)
-"""Of the photo that goes in: its 8 bits are kept exactly."""
+UNIT = Range(0, 1)
+"""Of the photo that goes in, whose 8 bits are kept exactly, and of a sigmoid."""
 SIGMOID = Range(0, 255 / 256)
-"""Of every sigmoid: TFLite's integer kernel gives these steps, whatever else is asked for."""
+"""Of a sigmoid in 8 bits: TFLite's integer kernel gives these steps, whatever else is asked for."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,9 @@ class Value:
     layer: str
     """Of the module that computes it: "trunk.0.conv"; "" for the network itself and for the photo."""
     range: Range
+    """For 8 bits: what the observer chose."""
+    extremes: Range
+    """All that was seen."""
     fingerprint: Fingerprint
     fused: bool
     """Whether an activation follows at once: runtimes compute both in one, and a file may hold the second only."""
@@ -131,6 +134,10 @@ class Calibration:
                 "that its range cannot be told; choose another scheme"
             )
         return ranges
+
+    def whole(self) -> Calibration:
+        """The same with all that was seen in each range: 16 bits have steps enough, and nothing need be cut off."""
+        return replace(self, values=tuple(replace(value, range=value.extremes) for value in self.values))
 
     def without(self, layers: Iterable[str]) -> Calibration:
         """The same but for the values of some layers, which stay in floats with all that needs them."""
@@ -187,8 +194,8 @@ def calibrate(net: nn.Module, photos: Sequence[Image], observer: str = DEFAULT) 
         if not prints[name].count or any(value.fingerprint.distance(prints[name]) < _SAME for value in values):
             continue  # nothing but zeros needs no range, nor does a value seen before
         seen = Histogram(low[name], high[name], counts[name])
-        range_ = _known(node) or _range(*OBSERVERS[observer](seen))
-        values.append(Value(name, _layer(node), range_, prints[name], _is_fused(node)))
+        range_, extremes = _known(node) or (_range(*OBSERVERS[observer](seen)), _range(seen.low, seen.high))
+        values.append(Value(name, _layer(node), range_, extremes, prints[name], _is_fused(node)))
     return Calibration(photos[0], len(photos), tuple(values))
 
 
@@ -225,13 +232,13 @@ def _watch(program: ExportedProgram, photo: Tensor, nodes: Container[str], look:
         Watcher(program.graph_module).run(*weights, photo)
 
 
-def _known(node: fx.Node) -> Range | None:
-    """The range of a value that need not be looked at."""
+def _known(node: fx.Node) -> tuple[Range, Range] | None:
+    """The range and the extremes of a value that need not be looked at."""
     import torch
 
     if node.op == "placeholder":
-        return PICTURE
-    return SIGMOID if node.target is torch.ops.aten.sigmoid.default else None
+        return UNIT, UNIT
+    return (SIGMOID, UNIT) if node.target is torch.ops.aten.sigmoid.default else None
 
 
 def _is_fused(node: fx.Node) -> bool:

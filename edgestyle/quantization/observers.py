@@ -103,4 +103,4 @@ OBSERVERS: Mapping[str, Callable[[Histogram], tuple[float, float]]] = {
     "mse": mse,
     "entropy": entropy,
 }
-DEFAULT = "mse"
+DEFAULT = "percentile"
