@@ -19,11 +19,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from edgestyle.coreml_ops import OPS
-from edgestyle.coreml_package import Package
+from edgestyle.coreml_package import End, Package, find_ranges
 from edgestyle.errors import ConfigError, UnavailableError
+from edgestyle.images import Image
 from edgestyle.quiet import quiet
 
 Rounded = Callable[[Any], bool]
@@ -106,6 +108,21 @@ def load(package: Package) -> Program:
             operations.append(op)
     outputs = tuple(var.name for var in function.outputs)
     return Program(function.inputs, outputs, tuple(operations), constants)
+
+
+def ends(package: Package, program: Program) -> tuple[End, End]:
+    """A package's input and output, the range of arrays found out where it does not state it.
+
+    Raises:
+        ConfigError: It does not map one picture to one picture.
+        UnavailableError: An op is used in a way that is not served.
+    """
+    source, sink = package.input, package.output
+
+    def run(image: Image) -> NDArray[np.float32]:
+        return evaluate(program, {source.name: torch.from_numpy(source.encode(image))})[sink.name].numpy()
+
+    return find_ranges(source, sink, run)
 
 
 def evaluate(program: Program, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:

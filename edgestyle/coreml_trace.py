@@ -65,13 +65,13 @@ def trace(path: Path, image: Image, sums_in_fp16: bool = False) -> list[Row]:
     import torch
 
     from edgestyle.coreml_ops import OPS
-    from edgestyle.coreml_program import as_declared, everywhere, load, nowhere, steps
+    from edgestyle.coreml_program import as_declared, ends, everywhere, load, nowhere, steps
     from edgestyle.coreml_sums import FP16_SUMS
 
     package = coreml_package.read(path)
-    end = package.input
     program = load(package)
-    inputs = {end.name: torch.from_numpy(end.encode(image))}
+    source, _ = ends(package, program)
+    inputs = {source.name: torch.from_numpy(source.encode(image))}
     has_fp16 = any(as_declared(var) for op in program.operations for var in op.outputs)
     rounded = as_declared if has_fp16 else everywhere
     ops = {**OPS, **FP16_SUMS} if sums_in_fp16 else OPS

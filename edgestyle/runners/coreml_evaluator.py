@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgestyle import coreml_package
 from edgestyle.images import Image
@@ -39,26 +38,20 @@ class EvaluatorSession:
     """
 
     def __init__(self, path: Path, eight_bit: bool = False) -> None:
-        from edgestyle.coreml_program import load
+        from edgestyle.coreml_program import ends, load
 
         package = coreml_package.read(path)
         self.contract = package.contract
         self.size = package.input.size
         self._eight_bit = eight_bit
         self._program = load(package)
-        self._ends = package.input, package.output
-        self._ends = coreml_package.find_ranges(*self._ends, self._raw)
+        self._ends = ends(package, self._program)
 
     def run(self, image: Image) -> Image:
         """The network's pictures of `image` (B, 3, H, W), one after the other: a package takes one at a time."""
         sink = self._ends[1]
-        return np.concatenate([
-            sink.decode(self._raw(image[i : i + 1]), self._eight_bit) for i in range(len(image))
-        ])  # fmt: skip
-
-    def _raw(self, image: Image) -> NDArray[np.float32]:
-        """The program's output as it is."""
-        return self.bind(image)()[self._ends[1].name].numpy()
+        results = [self.bind(image[i : i + 1])()[sink.name] for i in range(len(image))]
+        return np.concatenate([sink.decode(result.numpy(), self._eight_bit) for result in results])
 
     def bind(self, image: Image) -> Callable[[], dict[str, Tensor]]:
         import torch
