@@ -199,7 +199,7 @@ def _measure_on_android(args: argparse.Namespace, findings: Findings) -> list[Jo
 
     if args.benchmark_model is None:
         raise UsageError(
-            "--android needs LiteRT's benchmark_model for the phone's processor: --benchmark-model FILE (docs/cli.md "
+            "--android needs LiteRT's benchmark_model for the phone's processor: --benchmark-model FILE (docs/bench.md "
             "says where it is from); without it, --browser --lan measures in the phone's browser"
         )
     if args.sizes:
