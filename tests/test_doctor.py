@@ -107,7 +107,7 @@ def test_the_real_machine_is_described_in_full(capsys: pytest.CaptureFixture[str
     _, found = report(capsys, "--quick")
     assert [target["name"] for target in found["targets"]] == registry.names(registry.TARGETS)
     assert [delegate["name"] for delegate in found["delegates"]] == registry.names(registry.RUNNERS)
-    assert [extra["name"] for extra in found["extras"]] == ["heif"]
+    assert [extra["name"] for extra in found["extras"]] == ["android", "heif"]
     statuses = {finding["status"] for findings in found.values() for finding in findings}
     assert statuses <= {"works", "missing", "cannot run"}
 

@@ -101,7 +101,7 @@ def _probe_extras() -> list[Finding]:
     """Whether the packages of those extras are here that are neither a target nor a delegate."""
     from edgestyle.runner import installed
 
-    return [_finding("heif", installed("heif", "pillow_heif"))]
+    return [_finding("android", installed("android", "adbutils")), _finding("heif", installed("heif", "pillow_heif"))]
 
 
 def _try(target: Finding) -> Finding:
