@@ -35,7 +35,7 @@ class Clocked:
 
     def open(self) -> Ready:
         told = iter(self.seconds * 100)
-        return Ready(lambda: next(told), (64, 64))
+        return Ready(lambda: lambda: next(told), (64, 64))
 
 
 class Crashing:
@@ -53,7 +53,7 @@ class Importing:
     def open(self) -> Ready:
         import this_is_slow_to_import  # noqa: F401
 
-        return Ready(lambda: None, (8, 8))
+        return Ready(lambda: lambda: None, (8, 8))
 
 
 # Measuring ----------------------------------------------------------------------------------------------------------
@@ -103,7 +103,7 @@ def test_two_run_in_turn_and_each_begins_every_other_round() -> None:
         name: str
 
         def open(self) -> Ready:
-            return Ready(lambda: said.append(self.name), (8, 8))
+            return Ready(lambda: lambda: said.append(self.name), (8, 8))
 
     rounds = compare_here(Speaker("a"), Speaker("b"), QUICK)
     assert "".join(said[4:]) == "abba" + "baab" + "abba" + "baab"  # after the warm-up
@@ -141,7 +141,7 @@ def test_measuring_stops_at_the_runs_or_at_the_time() -> None:
 def test_the_study_slows_what_it_says_it_slows() -> None:
     slowed = study.Slowed(Sleeping(0.01), 1.5).open()
     began = time.perf_counter()
-    slowed.run()
+    slowed.bind()()
     assert time.perf_counter() - began >= 0.015
 
 
@@ -150,7 +150,7 @@ class Sleeping:
     seconds: float
 
     def open(self) -> Ready:
-        return Ready(lambda: time.sleep(self.seconds), (8, 8))
+        return Ready(lambda: lambda: time.sleep(self.seconds), (8, 8))
 
 
 # Work ---------------------------------------------------------------------------------------------------------------

@@ -109,9 +109,10 @@ def time_here(subject: Subject, effort: Effort) -> Timing:
         ready = subject.open()
         init_ms = _ms(began) - sum(imports)
     with _no_garbage_collection():
-        first_ms = _timed(ready.run)
-        warmup = _series(ready.run, effort.wants_more_warmup)
-        samples = _series(ready.run, effort.wants_more)
+        run = ready.bind()
+        first_ms = _timed(run)
+        warmup = _series(run, effort.wants_more_warmup)
+        samples = _series(run, effort.wants_more)
     return Timing(
         size=ready.size,
         fixed=ready.fixed,
@@ -149,7 +150,7 @@ class Rounds:
 
 def compare_here(a: Subject, b: Subject, effort: Effort) -> Rounds:
     """Run two subjects in turn, in this process."""
-    runs = [a.open().run, b.open().run]
+    runs = [subject.open().bind() for subject in (a, b)]
     rounds: tuple[list[list[float]], list[list[float]]] = ([], [])
     with _no_garbage_collection():
         for run in runs:

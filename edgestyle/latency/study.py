@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -32,14 +33,19 @@ class Slowed:
         """See `Subject`."""
         ready = self.subject.open()
 
-        def run() -> None:
-            began = time.perf_counter()
-            ready.run()
-            end = began + (time.perf_counter() - began) * self.factor
-            while time.perf_counter() < end:
-                pass
+        def bind() -> Callable[[], None]:
+            run = ready.bind()
 
-        return Ready(run, ready.size)
+            def slowly() -> None:
+                began = time.perf_counter()
+                run()
+                end = began + (time.perf_counter() - began) * self.factor
+                while time.perf_counter() < end:
+                    pass
+
+            return slowly
+
+        return Ready(bind, ready.size)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -22,8 +23,9 @@ SIZE = (512, 512)
 class Ready:
     """A subject that can be run."""
 
-    run: Callable[[], object]
-    """Runs it once; upload and readback are in it. What has a clock of its own returns the seconds, a float."""
+    bind: Callable[[], Callable[[], object]]
+    """Makes a picture, and gives what runs it once, upload and readback in it. What has a clock of its own returns the
+    seconds, a float."""
     size: tuple[int, int]
     """Height and width in pixels."""
     fixed: bool = False
@@ -59,7 +61,8 @@ class File:
         runner: Runner = registry.load(registry.RUNNERS, self.delegate)
         session = runner.open(self.path)
         size = session.size or self.size or SIZE
-        return Ready(session.bind(example(size)), size, session.size is not None, session.contract, session.placement)
+        fixed = session.size is not None
+        return Ready(lambda: session.bind(example(size)), size, fixed, session.contract, session.placement)
 
 
 @dataclass(frozen=True)
@@ -83,13 +86,12 @@ class Network:
             raise UsageError(
                 f"{self.folder.name} takes multiples of {net.stride} pixels; {width}x{height} was asked for"
             )
-        photo, tile = torch.from_numpy(example(self.size)), self.tile
 
-        def run() -> object:
+        def run(photo: torch.Tensor) -> object:
             with torch.inference_mode():
-                return net(photo) if tile is None else tiles.paint(net, photo, tile)
+                return net(photo) if self.tile is None else tiles.paint(net, photo, self.tile)
 
-        return Ready(run, self.size)
+        return Ready(lambda: partial(run, torch.from_numpy(example(self.size))), self.size)
 
 
 def example(size: tuple[int, int]) -> Image:
