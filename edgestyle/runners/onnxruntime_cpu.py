@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgestyle.errors import CheckError, ConfigError, MissingExtraError, UsageError
+from edgestyle.errors import CheckError, ConfigError, EdgestyleError, MissingExtraError, UsageError
 from edgestyle.manifest import METADATA_KEY, Contract, Layout, parse_contract
 from edgestyle.runner import Image, Placement, Runner, check_size, installed
 
@@ -79,6 +79,8 @@ class OnnxSession:
     def _run_one(self, image: Image) -> Image:
         try:
             output = self._call(_encode(image, self.layout, self.dtype))
+        except EdgestyleError:  # of those who run it elsewhere
+            raise
         except Exception as error:  # onnxruntime's own types have no common base
             raise CheckError(f"{self.path} cannot be run at {image.shape[2:]}: {first_line(error)}") from error
         return _decode(output, self.path)

@@ -118,7 +118,11 @@ def validate(paths: Sequence[Path], request: Request, progress: Progress) -> Ite
     _check_delegates(paths, (*request.delegates, *request.required))
     references = References(request.reference, request.photos)
     network = perceptual.student()  # never VGG-19 itself: numbers are to be the same on every machine
+    wanted = {*request.delegates, *request.required} if request.delegates else registry.names(registry.RUNNERS)
     for path in paths:
+        runners = [runner for runner in runners_for(path) if runner.name in wanted]
+        if not runners:
+            continue
         try:
             with progress(f"{path}: what it should paint"):
                 subject = read(path)
@@ -130,9 +134,7 @@ def validate(paths: Sequence[Path], request: Request, progress: Progress) -> Ite
         except EdgestyleError as error:
             yield Result(None, path, None, False, "failed", str(error))
             continue
-        for runner in runners_for(path):
-            if request.delegates and runner.name not in (*request.delegates, *request.required):
-                continue
+        for runner in runners:
             with progress(f"{path} on {runner.name}{' (emulated: this may take minutes)' if runner.emulated else ''}"):
                 result = _check(subject, reference, runner, request, network)
             yield result

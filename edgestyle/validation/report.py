@@ -125,7 +125,7 @@ _OVERVIEW = "PSNR in dB against the float network. Higher is better; from about 
 def _overviews(results: Sequence[Result]) -> Iterator[Table]:
     """For each network a table: a row a delegate, a column a variant."""
     by_model: dict[str, dict[str, dict[str, Result]]] = {}
-    for result in results:
+    for result in sorted(results, key=_variant_order):
         if result.delegate:
             model, variant = _model_and_variant(result)
             by_model.setdefault(model, {}).setdefault(_delegate(result), {})[variant] = result
@@ -139,6 +139,12 @@ def _overviews(results: Sequence[Result]) -> Iterator[Table]:
 def _model_and_variant(result: Result) -> tuple[str, str]:
     contract = result.contract
     return (contract.model, f"{contract.scheme} {size_text(contract.size)}") if contract else (result.artifact.name, "")
+
+
+def _variant_order(result: Result) -> tuple[int, int]:
+    """By number format, then by size. Python's sort leaves the rest as it was."""
+    height, width = (result.subject.size if result.subject else None) or (0, 0)
+    return _format_order(result.scheme), height * width
 
 
 def _overview_cell(result: Result | None) -> Cell:
@@ -242,8 +248,12 @@ def _gates(results: Sequence[Result]) -> Table:
 
 def _gate_order(scheme: str, gate: Gate) -> tuple[int, float]:
     """As in the table of gates, strict ones first."""
+    return _format_order(scheme), -gate.psnr_db
+
+
+def _format_order(scheme: str | None) -> int:
     known = list(gates.FORMATS)
-    return known.index(scheme) if scheme in known else len(known), -gate.psnr_db
+    return known.index(scheme) if scheme in known else len(known)
 
 
 _TRACE = """Each operation in fp16 beside the same in fp32, on one photo, in the order in which they are computed.

@@ -130,7 +130,9 @@ async function doRow(row) {
     if (output) await post(`outputs/${job.id}`, output.data);
     show(row, result.samples_ms.length ? `${format(median(result.samples_ms))} ms` : "done");
   } catch (error) {
-    Object.assign(result, { status: error?.status ?? "failed", error: String(error?.message ?? error).slice(0, 500) });
+    const text = String(error?.message ?? error).slice(0, 500);
+    const status = error?.status ?? (text.includes("the device does not support") ? "unavailable" : "failed"); // as fp16 shaders
+    Object.assign(result, { status, error: text });
     const failed = result.status === "failed";
     show(row, failed ? "failed" : "–", `${job.engine} · ${job.delegate}: ${result.error}`, failed);
   }
