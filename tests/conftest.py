@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("edgestyle", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("edgestyle")
 
 # Tests paint tiny pictures: torch's threads would only wait for each other, and far longer where cores are shared.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edgestyle.cli import interrupts, output
 from edgestyle.cli.export import parse_size, targets
@@ -34,8 +33,7 @@ SHOWN = 3
 """Ops or places that are named of a finding; the others are counted."""
 
 
-@dataclass(frozen=True)
-class Looked:
+class Looked(NamedTuple):
     """One file, or one target of a checkpoint, and what was found."""
 
     name: str
@@ -140,6 +138,8 @@ def _passes(found: Looked, demanded: bool, strict: bool) -> bool:
 
 
 def _as_json(found: Looked) -> dict[str, Any]:
+    from dataclasses import asdict
+
     return {
         "model": found.name,
         "target": found.target,
