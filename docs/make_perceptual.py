@@ -23,9 +23,9 @@ SIZE = 512
 PAGE = """\
 # VGG-19's student
 
-The losses that train a style and the metrics that judge a file compare features of VGG-19. Its weights, {teacher_mb:.0f} MB,
-cannot be shipped here, so edgestyle distils them into a student that comes with the package: half as many channels
-in every layer, a 1x1 convolution at each of five layers to VGG-19's own channels, {student_mb:.1f} MB in half precision.
+The losses that train a style and the metrics that judge a file compare features of VGG-19. Its weights, {teacher_mb:.0f}
+MB, cannot be shipped here, so edgestyle distils them into a student that comes with the package: half as many channels in
+every layer, a 1x1 convolution at each of five layers to VGG-19's own channels, {student_mb:.1f} MB in half precision.
 `edgestyle/training/distillation.py` made it, and says from what.
 
 How well it stands in, measured by `docs/make_perceptual.py` on {photos} photos that it has not seen, each as it is,
