@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from edgestyle import gates, images, registry
 from edgestyle.checkpoint import Checkpoint
@@ -22,12 +22,14 @@ from edgestyle.errors import CheckError, UnknownNameError, UsageError
 from edgestyle.files import publish, sha256, size_in_bytes, staging
 from edgestyle.manifest import CheckResult, Contract, Golden, Manifest, manifest_path, to_json
 from edgestyle.runner import Runner
-from edgestyle.target import Scheme, Size, Target
+from edgestyle.target import Rewrite, Scheme, Size, Target
 
 if TYPE_CHECKING:
     from edgestyle.feedforward import FeedForward
     from edgestyle.quantization.calibration import Calibration
 
+IO: TypeAlias = Literal["float32", "uint8"]
+"""What pictures are made of: floats from 0 to 1, or bytes. Core ML's images are bytes in any case."""
 SMALLEST, LARGEST = 64, 4096
 """Sides that can be exported, in pixels."""
 DYNAMIC_SIZES = ((256, 256), (320, 448))
@@ -55,6 +57,7 @@ def export(
     scheme: str | None = None,
     overrides: gates.Overrides = gates.NO_OVERRIDES,
     calibration: Calibration | None = None,
+    io: IO = "float32",
 ) -> Artifact:
     """Export one network to one target, verify the written file, and put it with its manifest into `out`.
 
@@ -67,9 +70,10 @@ def export(
         overrides: Gates that differ from the table: `gate` of `edgestyle.settings.Settings`.
         calibration: Ranges of the network's values at this size, for a scheme that needs them; by default those on
             photos that every installation has.
+        io: What the pictures at both ends are made of.
 
     Raises:
-        UsageError: The target does not serve this size or scheme.
+        UsageError: The target does not serve this size, scheme or io.
         CheckError: The written file fails its check. Nothing new is left in `out`, nothing old is lost.
         MissingExtraError: The target's converter or runtime is not installed.
     """
@@ -80,8 +84,9 @@ def export(
     found = _scheme(target, scheme)
     net = checkpoint.network()
     check_size(target, size, net.stride)
-    contract = contract_for(checkpoint, target, scheme, size, net.stride)
-    name = artifact_name(checkpoint.name, target, size, scheme)
+    to_bytes = _to_bytes(target, scheme, io)
+    contract = contract_for(checkpoint, target, scheme, size, net.stride, io)
+    name = artifact_name(checkpoint.name, target, size, scheme, io)
     references = list(_references(net, size))  # before the writer gets the network into its hands
     with staging(out) as folder:
         path = folder / name
@@ -90,6 +95,8 @@ def export(
             found.calibrated[target.name](path, calibration or calibrate(checkpoint, size))
         elif found:
             found.rewrites[target.name](path)
+        if to_bytes:
+            to_bytes(path)
         checks = tuple(_check(runner, path, references, scheme, overrides) for runner in _verifiers(target))
         _raise_if_failed(name, checks)
         golden = _write_golden(folder, checkpoint.name, references[0], scheme)
@@ -107,9 +114,11 @@ def export(
     return Artifact(out / name, manifest, time.monotonic() - began)
 
 
-def artifact_name(model: str, target: Target, size: Size, scheme: str) -> str:
-    """`great_wave-512.onnx`; a scheme other than the target's default is named, so are two sides that differ."""
-    return f"{model}-{size_text(size)}{'' if scheme == target.default_scheme else f'-{scheme}'}{target.suffix}"
+def artifact_name(model: str, target: Target, size: Size, scheme: str, io: IO = "float32") -> str:
+    """`great_wave-512.onnx`; a scheme other than the target's default is named, so are bytes and sides that differ."""
+    scheme_part = "" if scheme == target.default_scheme else f"-{scheme}"
+    io_part = "-uint8" if _to_bytes(target, scheme, io) else ""
+    return f"{model}-{size_text(size)}{scheme_part}{io_part}{target.suffix}"
 
 
 def size_text(size: Size) -> str:
@@ -127,17 +136,18 @@ def schemes(target: Target) -> list[str]:
     return sorted(served, key=lambda scheme: scheme != target.default_scheme)
 
 
-def check_request(target: Target, size: Size, scheme: str | None) -> None:
+def check_request(target: Target, size: Size, scheme: str | None, io: IO = "float32") -> None:
     """Refuse what `export` would refuse, before anything is loaded.
 
     Raises:
-        UsageError: The target does not serve this size or scheme.
+        UsageError: The target does not serve this size, scheme or io.
         UnknownNameError: There is no such scheme.
     """
     from edgestyle.feedforward import FeedForward
 
     check_size(target, size, FeedForward.stride)
     _scheme(target, scheme or target.default_scheme)
+    _to_bytes(target, scheme or target.default_scheme, io)
 
 
 def check_size(target: Target, size: Size, stride: int) -> None:
@@ -196,17 +206,31 @@ def _scheme(target: Target, scheme: str) -> Scheme | None:
     return found
 
 
-def contract_for(checkpoint: Checkpoint, target: Target, scheme: str, size: Size, stride: int) -> Contract:
+def _to_bytes(target: Target, scheme: str, io: IO) -> Rewrite | None:
+    """How a file is made to take and give bytes; None where it need not be."""
+    if io == "float32" or target.spec("image", "dynamic").dtype == io:
+        return None
+    found = _scheme(target, scheme)
+    if found is None or target.name not in found.bytes:
+        able = [s.name for s in registry.load_all(registry.SCHEMES) if target.name in s.bytes]
+        raise UsageError(f"{target.title} files of scheme '{scheme}' take floats; uint8 goes with {', '.join(able)}")
+    return found.bytes[target.name]
+
+
+def contract_for(
+    checkpoint: Checkpoint, target: Target, scheme: str, size: Size, stride: int, io: IO = "float32"
+) -> Contract:
     """What an app has to know about a file that is to be made."""
     config = checkpoint.config
+    change = {"dtype": "uint8", "range": (0, 255)} if _to_bytes(target, scheme, io) else {}
     return Contract(
         model=config.name,
         family=config.family,
         target=target.name,
         scheme=scheme,
         styles=config.styles,
-        input=target.spec("image", size),
-        output=target.spec("stylized", size),
+        input=target.spec("image", size).model_copy(update=change),
+        output=target.spec("stylized", size).model_copy(update=change),
         size=size,
         size_multiple=stride,
         resize=images.PAD_RULE if size == "dynamic" else images.FIT_RULE,

@@ -79,6 +79,9 @@ class Scheme:
     calibrated: Mapping[str, CalibratedRewrite] = field(default_factory=dict)
     """Target -> how, where calibration photos are needed."""
 
+    bytes: Mapping[str, Rewrite] = field(default_factory=dict)
+    """Target -> how a finished file is made to take and give uint8 instead of float32."""
+
     @property
     def targets(self) -> set[str]:
         """The targets that it serves."""

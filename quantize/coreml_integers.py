@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +33,18 @@ def write_integers(path: Path, calibration: Calibration) -> None:
     """
     ct = coreml_package.import_coremltools()
     ranges = calibration.match(_tensors(path, calibration.photo))
+    floats: set[str] = set()
 
     def insert(program: Any) -> None:
         for function in program.functions.values():
+            floats.update(_float_weights(function, ranges))
             _insert_pairs(function, ranges)
 
     rewrite(path, insert, ct.target.iOS17)
-    change(path, lambda model: ct.optimize.coreml.linear_quantize_weights(model, _weights(ct)))
+    change(path, lambda model: ct.optimize.coreml.linear_quantize_weights(model, _weights(ct, floats)))
 
 
-def _weights(ct: Any) -> Any:
+def _weights(ct: Any, floats: Iterable[str]) -> Any:
     """Signed, symmetric, one scale a channel of a convolution, and one for a whole matrix, as in the other formats."""
 
     def with_granularity(granularity: str) -> Any:
@@ -51,7 +53,9 @@ def _weights(ct: Any) -> Any:
         )
 
     return ct.optimize.coreml.OptimizationConfig(
-        global_config=with_granularity("per_channel"), op_type_configs={"linear": with_granularity("per_tensor")}
+        global_config=with_granularity("per_channel"),
+        op_type_configs={"linear": with_granularity("per_tensor")},
+        op_name_configs=dict.fromkeys(floats),
     )
 
 
@@ -72,6 +76,16 @@ def rewrite(path: Path, edit: Callable[[Any], None], minimum: Any) -> None:
             edit(prog)
 
     change(path, lambda model: _apply_graph_pass(model, Edit(), spec_version=minimum, skip_model_load=True))
+
+
+def raise_target(path: Path, minimum: Any) -> None:
+    """Let a package need a newer system, so that what came with it can be used, in place.
+
+    Args:
+        path: The package.
+        minimum: The oldest system that will open it: `coremltools.target`.
+    """
+    rewrite(path, lambda _: None, minimum)
 
 
 def change(path: Path, to: Callable[[Any], Any]) -> None:
@@ -128,6 +142,13 @@ def _insert_pairs(function: Any, ranges: Mapping[str, Range]) -> None:
                 integers = mb.quantize(input=value, output_dtype="uint8", **pair, before_op=following)
                 rounded = mb.dequantize(input=integers, **pair, before_op=following)
                 function.replace_uses_of_var_after_op(anchor_op=rounded.op, old_var=value, new_var=rounded)
+
+
+def _float_weights(function: Any, ranges: Mapping[str, Range]) -> Iterator[str]:
+    """Names of the weights of ops that stay in floats."""
+    for op in function.operations:
+        if op.op_type in ("conv", "linear") and not _is_covered(op, ranges):
+            yield op.weight.op.name
 
 
 def _next(function: Any, op: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgestyle.errors import MissingExtraError
+from edgestyle.errors import CheckError, MissingExtraError
 from edgestyle.quantization.calibration import Calibration, Range
 from edgestyle.quiet import quiet
 
@@ -58,7 +58,7 @@ def write_qdq(path: Path, calibration: Calibration, activation_bits: int) -> Non
 
     model = onnx.load(path)
     properties = {entry.key: entry.value for entry in model.metadata_props}
-    ranges = (calibration if activation_bits == 8 else calibration.whole()).match(_tensors(model, calibration.photo))
+    ranges = (calibration if activation_bits == 8 else calibration.widened()).match(_tensors(model, calibration.photo))
     served = [node.name for node in _integer_nodes(model.graph, ranges)]
     ends = {name: (np.float32(r.low), np.float32(r.high)) for name, r in ranges.items()}
     with quiet():
@@ -83,9 +83,42 @@ def write_qdq(path: Path, calibration: Calibration, activation_bits: int) -> Non
             },
         )
         quantizer.quantize_model()
+    quantizer.model.topological_sort()
     model = quantizer.model.model
     _shorten_names(model.graph)
     onnx.helper.set_model_props(model, properties)
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+
+
+def take_and_give_bytes(path: Path) -> None:
+    """Make input and output of an integer ONNX file uint8, 0 to 255, in place.
+
+    Raises:
+        CheckError: The photo does not go into a layer at once, in integers.
+    """
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    model = onnx.load(path)
+    graph = model.graph
+    source, sink = graph.input[0].name, graph.output[0].name
+    first = next(node for node in graph.node if source in node.input)
+    if first.op_type != "QuantizeLinear":
+        raise CheckError(f"{path.name} begins with {first.op_type} in floats, and cannot take bytes")
+    last = next(node for node in graph.node if sink in node.output)
+    for node in graph.node:  # the photo's steps of 1/255 are those of its bytes
+        node.input[:] = [source if name == first.output[0] else name for name in node.input]
+    graph.node.remove(first)
+    last.output[0] = f"{sink}/f"
+    graph.initializer.append(numpy_helper.from_array(np.array(1 / 255, np.float32), f"{sink}/byte"))
+    graph.initializer.append(numpy_helper.from_array(np.array(0, np.uint8), f"{sink}/zero"))
+    inputs = [last.output[0], f"{sink}/byte", f"{sink}/zero"]
+    graph.node.append(helper.make_node("QuantizeLinear", inputs, [sink], f"{sink}/bytes"))
+    for end in (graph.input[0], graph.output[0]):
+        end.type.tensor_type.elem_type = TensorProto.UINT8
+        end.doc_string = "RGB uint8 NCHW in [0, 255]"
+    onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)
 
 

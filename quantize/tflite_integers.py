@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgestyle.errors import MissingExtraError
+from edgestyle.errors import CheckError, MissingExtraError
 from edgestyle.images import Image
 from edgestyle.quantization.calibration import Calibration, Range
 from edgestyle.quiet import quiet
@@ -39,7 +39,9 @@ def write_integers(path: Path, calibration: Calibration, activation_bits: int) -
         raise MissingExtraError("ai-edge-quantizer", "tflite") from error
 
     content = path.read_bytes()
-    ranges = (calibration if activation_bits == 8 else calibration.whole()).match(_tensors(content, calibration.photo))
+    ranges = (calibration if activation_bits == 8 else calibration.widened()).match(
+        _tensors(content, calibration.photo)
+    )
     everything = qtyping.TFLOperationName.ALL_SUPPORTED
     with quiet():  # it prints sizes
         job = quantizer.Quantizer(content)
@@ -87,6 +89,34 @@ def _apply(path: Path, configure: Callable[[Any, Any], None]) -> None:
         configure(job, qtyping.TFLOperationName.ALL_SUPPORTED)
         quantized = job.quantize().quantized_model
     path.write_bytes(quantized)
+
+
+def take_and_give_bytes(path: Path) -> None:
+    """Make input and output of an integer TFLite file uint8, 0 to 255, in place.
+
+    Raises:
+        CheckError: The photo does not go into a layer at once, in integers.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    model = flatbuffer_utils.read_model(str(path))
+    graph = model.subgraphs[0]
+    (source,), (sink,) = graph.inputs, graph.outputs
+    first = next(op for op in graph.operators if source in op.inputs)  # from float32 to int8
+    last = next(op for op in graph.operators if sink in op.outputs)  # from int8 to float32
+    if (
+        _kind(model, first) != schema.BuiltinOperator.QUANTIZE
+        or _kind(model, last) != schema.BuiltinOperator.DEQUANTIZE
+    ):
+        raise CheckError(f"{path.name} begins or ends in floats, and cannot take and give bytes")
+    last.opcodeIndex = first.opcodeIndex  # QUANTIZE also goes from one integer format to another
+    last.builtinOptionsType, last.builtinOptions = first.builtinOptionsType, first.builtinOptions
+    for end in (source, sink):
+        quantization = schema.QuantizationParametersT()
+        quantization.scale, quantization.zeroPoint = [1 / 255], [0]
+        graph.tensors[end].type, graph.tensors[end].quantization = schema.TensorType.UINT8, quantization
+    path.write_bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
 def _statistics(range_: Range) -> dict[str, NDArray[np.float32]]:

@@ -57,6 +57,12 @@ def add(subparsers: Any) -> None:
         metavar="FOLDER",
         help="photos on which the ranges of int8 activations are found; default: some that come with scikit-image",
     )
+    parser.add_argument(
+        "--io",
+        choices=("float32", "uint8"),
+        default="float32",
+        help="what pictures an int8 file takes and gives: floats from 0 to 1 (default), or bytes",
+    )
     parser.add_argument("--out", type=Path, default=Path("build"), metavar="FOLDER", help="default: build")
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout and nothing else")
     parser.set_defaults(run=run)
@@ -64,13 +70,15 @@ def add(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Export every target at every size; 0 if all were verified, else 1."""
-    from edgestyle import checkpoint, exporting, settings
-    from edgestyle.errors import CheckError, MissingExtraError
+    from edgestyle import checkpoint, exporting, runner, settings
+    from edgestyle.errors import CheckError, MissingExtraError, UsageError
 
+    if Path(args.model).suffix in runner.suffixes():
+        raise UsageError(f"{args.model} is an exported file; name the network that it was made from, to export it anew")
     found, overrides = checkpoint.find(args.model), settings.load().gate
     jobs = [(target, size) for target in targets(args.target) for size in map(parse_size, args.size)]
     for target, size in jobs:  # say no before the long work, not in the middle of it
-        exporting.check_request(target, size, args.quantize)
+        exporting.check_request(target, size, args.quantize, args.io)
     calibrate = functools.cache(lambda size: _calibrate(found, size, args.calibration))
     rows = []
     for target, size in jobs:
@@ -79,7 +87,9 @@ def run(args: argparse.Namespace) -> int:
         try:
             calibration = calibrate(size) if exporting.needs_calibration(target, args.quantize) else None
             with output.progress(f"exporting {found.name} to {wanted}"):
-                artifact = exporting.export(found, target, size, args.out, args.quantize, overrides, calibration)
+                artifact = exporting.export(
+                    found, target, size, args.out, args.quantize, overrides, calibration, args.io
+                )
         except (CheckError, MissingExtraError) as error:
             interrupts.check()
             output.note(f"error: {error}")

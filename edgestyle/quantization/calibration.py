@@ -29,6 +29,7 @@ _SAMPLE = 65536
 """About how many numbers of each value and photo are counted."""
 _SAME = 1e-6
 """Largest difference of the same numbers in another shape."""
+_ACTIVATIONS = ("relu", "relu6", "hardtanh", "clamp", "leaky_relu")
 _QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 
 
@@ -93,13 +94,14 @@ class Value:
     """Of its node in the exported torch program: "conv2d_3"."""
     layer: str
     """Of the module that computes it: "trunk.0.conv"; "" for the network itself and for the photo."""
-    range: Range
-    """For 8 bits: what the observer chose."""
-    extremes: Range
-    """All that was seen."""
+    range: Range | None
+    """For 8 bits: what the observer chose. None if the value is to stay in floats."""
+    wide: Range
+    """For 16 bits, which have steps to spare: twice as wide as all that was seen."""
     fingerprint: Fingerprint
-    fused: bool
-    """Whether an activation follows at once: runtimes compute both in one, and a file may hold the second only."""
+    fused_with: str
+    """Name of the activation that follows at once, or "": runtimes compute both in one, and a file may hold the second
+    only."""
 
 
 @dataclass(frozen=True)
@@ -116,18 +118,19 @@ class Calibration:
     def match(self, tensors: Mapping[str, NDArray[Any]]) -> dict[str, Range]:
         """The ranges of a file's tensors, by what they hold for `photo`.
 
-        Tensors of integers, and those that are not the network's but the file's own, are left out.
+        Left out are integers, values that stay in floats, and what is not the network's but the file's own.
 
         Raises:
             CheckError: A value of the network is not among them.
         """
         ranges: dict[str, Range] = {}
-        missing = {value.name: value for value in self.values if not value.fused}
+        missing = {value.name: value for value in self.values if not value.fused_with}
         for name, tensor in tensors.items():
             if found := self._find(np.asarray(tensor)):
                 value, factor = found
-                ranges[name] = value.range * factor
                 missing.pop(value.name, None)
+                if value.range:
+                    ranges[name] = value.range * factor
         for value in missing.values():
             raise CheckError(
                 f"the file holds nothing like '{value.name}' of layer '{value.layer}' ({len(missing)} such values), so "
@@ -135,14 +138,20 @@ class Calibration:
             )
         return ranges
 
-    def whole(self) -> Calibration:
-        """The same with all that was seen in each range: 16 bits have steps enough, and nothing need be cut off."""
-        return replace(self, values=tuple(replace(value, range=value.extremes) for value in self.values))
+    def widened(self) -> Calibration:
+        """The same with the ranges for 16 bits."""
+        return replace(self, values=tuple(replace(value, range=value.range and value.wide) for value in self.values))
 
     def without(self, layers: Iterable[str]) -> Calibration:
-        """The same but for the values of some layers, which stay in floats with all that needs them."""
-        left_out = set(layers)
-        return replace(self, values=tuple(value for value in self.values if value.layer not in left_out))
+        """The same, but what some layers give stays in floats, on every target alike.
+
+        An op that takes or gives such a value computes in floats, its weights are floats.
+        """
+        layers = set(layers)
+        floats = {value.name for value in self.values if value.layer in layers}
+        floats |= {value.fused_with for value in self.values if value.layer in layers}
+        values = (replace(value, range=None) if value.name in floats else value for value in self.values)
+        return replace(self, values=tuple(values))
 
     def _find(self, tensor: NDArray[Any]) -> tuple[Value, float] | None:
         """The value that a tensor holds, and how many times as large."""
@@ -194,8 +203,8 @@ def calibrate(net: nn.Module, photos: Sequence[Image], observer: str = DEFAULT) 
         if not prints[name].count or any(value.fingerprint.distance(prints[name]) < _SAME for value in values):
             continue  # nothing but zeros needs no range, nor does a value seen before
         seen = Histogram(low[name], high[name], counts[name])
-        range_, extremes = _known(node) or (_range(*OBSERVERS[observer](seen)), _range(seen.low, seen.high))
-        values.append(Value(name, _layer(node), range_, extremes, prints[name], _is_fused(node)))
+        range_, wide = _known(node) or (_range(*OBSERVERS[observer](seen)), _range(seen.low, seen.high) * 2)
+        values.append(Value(name, _layer(node), range_, wide, prints[name], _fused_with(node)))
     return Calibration(photos[0], len(photos), tuple(values))
 
 
@@ -233,7 +242,7 @@ def _watch(program: ExportedProgram, photo: Tensor, nodes: Container[str], look:
 
 
 def _known(node: fx.Node) -> tuple[Range, Range] | None:
-    """The range and the extremes of a value that need not be looked at."""
+    """The ranges for 8 and 16 bits of a value that need not be looked at."""
     import torch
 
     if node.op == "placeholder":
@@ -241,10 +250,11 @@ def _known(node: fx.Node) -> tuple[Range, Range] | None:
     return (SIGMOID, UNIT) if node.target is torch.ops.aten.sigmoid.default else None
 
 
-def _is_fused(node: fx.Node) -> bool:
-    """Whether nothing but an activation reads a value."""
+def _fused_with(node: fx.Node) -> str:
+    """The activation that alone reads a value, if one does."""
     (user, *others) = node.users
-    return not others and str(user.target).split(".")[-2:-1] in (["hardtanh"], ["relu"], ["clamp"], ["leaky_relu"])
+    is_fused = not others and str(user.target) in [f"aten.{name}.default" for name in _ACTIVATIONS]
+    return user.name if is_fused else ""
 
 
 def _range(low: float, high: float) -> Range:
