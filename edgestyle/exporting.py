@@ -68,8 +68,7 @@ def export(
         out: A folder, made if need be.
         scheme: Number format; the target's own default if None.
         overrides: Gates that differ from the table: `gate` of `edgestyle.settings.Settings`.
-        calibration: Ranges of the network's values at this size, for a scheme that needs them; by default those on
-            photos that every installation has.
+        calibration: Ranges of the network's values at this size; by default those on photos of every installation.
         io: What the pictures at both ends are made of.
 
     Raises:
@@ -100,14 +99,8 @@ def export(
         checks = tuple(_check(runner, path, references, scheme, overrides) for runner in _verifiers(target))
         _raise_if_failed(name, checks)
         golden = _write_golden(folder, checkpoint.name, references[0], scheme)
-        manifest = Manifest(
-            contract=contract,
-            file=name,
-            sha256=sha256(path),
-            bytes=size_in_bytes(path),
-            golden=golden,
-            checks=checks,
-        )
+        parts = {"file": name, "sha256": sha256(path), "bytes": size_in_bytes(path)}
+        manifest = Manifest(contract=contract, golden=golden, checks=checks, **parts)
         manifest_path(path).write_text(to_json(manifest), encoding="utf-8")
         for part in (golden.input, golden.expected, name, manifest_path(path).name):
             publish(folder / part, out / part)
