@@ -100,7 +100,7 @@ def export(
         _raise_if_failed(name, checks)
         golden = _write_golden(folder, checkpoint.name, references[0], scheme)
         parts = {"file": name, "sha256": sha256(path), "bytes": size_in_bytes(path)}
-        manifest = Manifest(contract=contract, golden=golden, checks=checks, **parts)
+        manifest = Manifest(contract=contract, golden=golden, checks=checks, **parts)  # type: ignore[arg-type]
         manifest_path(path).write_text(to_json(manifest), encoding="utf-8")
         for part in (golden.input, golden.expected, name, manifest_path(path).name):
             publish(folder / part, out / part)
