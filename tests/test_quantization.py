@@ -94,6 +94,7 @@ def test_ranges_are_those_of_the_values_that_layers_take_and_give(small: nn.Modu
     assert values["sigmoid"].range == SIGMOID
     assert values["sigmoid"].wide == UNIT
     assert values["relu6"].range.low == 0
+    assert values["relu6"].wide.high <= 6
 
 
 def test_what_was_seen_on_any_photo_is_in_the_widest_range(small: nn.Module) -> None:

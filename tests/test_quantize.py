@@ -136,6 +136,17 @@ def test_int8_gives_nearly_the_same_picture_on_every_target(
             assert measure(pictures[one], pictures[other]).psnr_db >= 40, (one, other)
 
 
+@pytest.mark.parametrize("scheme", ["int8", "int8-a16"])
+def test_the_onnx_file_runs_wholly_on_an_npu(files: dict[tuple[str, str], Path], references: Any, scheme: str) -> None:
+    npu = registry.load(registry.RUNNERS, "onnxruntime-qnn")
+    if npu.probe().status != "works":
+        pytest.skip(npu.probe().remark)
+    session = npu.open(files[scheme, "onnx"])
+    assert session.placement().resident
+    photo, expected = references[0]
+    assert measure(session.run(photo), expected).psnr_db >= gates.find(scheme, npu).psnr_db
+
+
 def test_int8_tflite_computes_in_integers_alone(files: dict[tuple[str, str], Path]) -> None:
     ops = _tflite_ops(files["int8", "tflite"])
     kinds = [kind for kind, _ in ops]

@@ -97,7 +97,7 @@ class Value:
     range: Range | None
     """For 8 bits: what the observer chose. None if the value is to stay in floats."""
     wide: Range
-    """For 16 bits, which have steps to spare: twice as wide as all that was seen."""
+    """For 16 bits, which have steps to spare: twice as wide as all that was seen, where the value can be so large."""
     fingerprint: Fingerprint
     fused_with: str
     """Name of the activation that follows at once, or "": runtimes compute both in one, and a file may hold the second
@@ -203,7 +203,7 @@ def calibrate(net: nn.Module, photos: Sequence[Image], observer: str = DEFAULT) 
         if not prints[name].count or any(value.fingerprint.distance(prints[name]) < _SAME for value in values):
             continue  # nothing but zeros needs no range, nor does a value seen before
         seen = Histogram(low[name], high[name], counts[name])
-        range_, wide = _known(node) or (_range(*OBSERVERS[observer](seen)), _range(seen.low, seen.high) * 2)
+        range_, wide = _known(node) or (_range(*OBSERVERS[observer](seen)), _wide(node, seen))
         values.append(Value(name, _layer(node), range_, wide, prints[name], _fused_with(node)))
     return Calibration(photos[0], len(photos), tuple(values))
 
@@ -248,6 +248,14 @@ def _known(node: fx.Node) -> tuple[Range, Range] | None:
     if node.op == "placeholder":
         return UNIT, UNIT
     return (SIGMOID, UNIT) if node.target is torch.ops.aten.sigmoid.default else None
+
+
+def _wide(node: fx.Node, seen: Histogram) -> Range:
+    """Twice what was seen, and no more than an activation lets through: runtimes let the range cut off in its place."""
+    wide = _range(seen.low, seen.high) * 2
+    kind = str(node.target).split(".")[1]
+    bound = {"relu6": 6.0, "hardtanh": node.args[-1], "clamp": node.args[-1]}.get(kind)
+    return replace(wide, high=min(wide.high, bound)) if isinstance(bound, float) else wide
 
 
 def _fused_with(node: fx.Node) -> str:
