@@ -179,7 +179,7 @@ def _scaling(report: Report, _threshold: float) -> Iterator[Section]:
             key = (result.model, result.target, result.scheme, result.delegate, result.device)
             groups.setdefault(key, []).append(result)
     lines = {
-        " ".join(filter(None, key)): sorted(group, key=lambda result: result.megapixels)
+        " ".join(dict.fromkeys(filter(None, key))): sorted(group, key=lambda result: result.megapixels)
         for key, group in groups.items()
         if len({result.size for result in group}) > 1
     }
