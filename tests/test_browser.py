@@ -273,7 +273,7 @@ def test_what_was_measured_is_kept_when_the_page_is_left(
 ) -> None:
     monkeypatch.setattr("edgestyle.browser.measuring._GRACE_S", 0)
     with measuring(files[".onnx"], samples=9999, limit_s=600) as (url, told), phone(f"{url}?start") as page:
-        page.get_by_text(re.compile(r"\d\d of 9999")).wait_for()
+        page.get_by_text(re.compile(r"\d\d of 9999")).wait_for(timeout=120_000)
         page.goto("about:blank")
     assert [(m.delegate, m.status) for m in told] == [
         ("onnxruntime-web-wasm", "failed"),

@@ -292,7 +292,7 @@ def test_a_post_says_how_long_it_is_and_is_not_too_long(server: Server) -> None:
     assert ask(server, "api/results/0", "POST", None, token, **{"Content-Length": "x"}).status == 411
     assert ask(server, "api/results/0", "POST", None, token, **{"Content-Length": str(2**30)}).status == 413
     assert ask(server, "api/outputs/0", "POST", None, token, **{"Content-Length": str(2**40)}).status == 413
-    assert ask(server, "api/devices", "POST", {**INFO, "name": "x" * 2**20}).status == 413
+    assert ask(server, "api/devices", "POST", None, **{"Content-Length": str(2**21)}).status == 413
     assert ask(server, "api/devices", "POST", {**INFO, "name": "x" * 2000}).status == 400
     assert ask(server, "api/results/7", "POST", DONE, token).status == 404
     assert ask(server, "api/elsewhere", "POST", DONE, token).status == 404
