@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
+PEERS ?= ../shared/peers
 PACKAGES := edgestyle export quantize models demo_apps
 DEMO := build/demo
 

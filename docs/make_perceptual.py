@@ -36,7 +36,7 @@ A loss that ranks pictures as VGG-19's does has a rank correlation (Spearman) of
 | --- | --- | ---: | ---: |
 {rows}
 
-Use it to compare pictures and to train without a download. Numbers to be published come from VGG-19 itself
+It compares pictures in `validate`. Training still needs VGG-19's own weights, and numbers to be published come from VGG-19 itself
 (`edgestyle score --vgg`).
 """
 

@@ -99,9 +99,7 @@ def export(
         checks = tuple(_check(runner, path, references, scheme, overrides) for runner in _verifiers(target))
         _raise_if_failed(name, checks)
         golden = _write_golden(folder, checkpoint.name, references[0], scheme)
-        parts = {"file": name, "sha256": sha256(path), "bytes": size_in_bytes(path)}
-        manifest = Manifest(contract=contract, golden=golden, checks=checks, **parts)  # type: ignore[arg-type]
-        manifest_path(path).write_text(to_json(manifest), encoding="utf-8")
+        manifest = _write_manifest(path, contract, golden, checks)
         for part in (golden.input, golden.expected, name, manifest_path(path).name):
             publish(folder / part, out / part)
     return Artifact(out / name, manifest, time.monotonic() - began)
@@ -284,16 +282,27 @@ def _check(
         drift = worst(measure(session.run(photo), expected) for photo, expected in references)
     except CheckError as error:
         return result(status="failed", reason=str(error))
-    if drift.psnr_db < gate.psnr_db:
-        reason = f"PSNR {drift.psnr_db:.1f} dB is under the gate of {gate.psnr_db:g} dB"
-        return result(status="failed", reason=reason, drift=drift)
-    return result(status="passed", drift=drift)
+    missed = gate.missed(drift.psnr_db, drift.ssim)
+    return result(status="failed" if missed else "passed", reason=missed, drift=drift)
 
 
 def _raise_if_failed(name: str, checks: tuple[CheckResult, ...]) -> None:
     for check in checks:
         if check.status == "failed":
             raise CheckError(f"{name} failed its check on {check.delegate}: {check.reason}; the file was not kept")
+
+
+def _write_manifest(path: Path, contract: Contract, golden: Golden, checks: tuple[CheckResult, ...]) -> Manifest:
+    manifest = Manifest(
+        contract=contract,
+        file=path.name,
+        sha256=sha256(path),
+        bytes=size_in_bytes(path),
+        golden=golden,
+        checks=checks,
+    )
+    manifest_path(path).write_text(to_json(manifest), encoding="utf-8")
+    return manifest
 
 
 def _write_golden(folder: Path, model: str, reference: tuple[images.Image, images.Image], scheme: str) -> Golden:

@@ -41,6 +41,14 @@ class Gate:
     """Whether every operation must run on the delegate."""
     reason: str
 
+    def missed(self, psnr_db: float, ssim: float) -> str:
+        """What a picture falls short in; "" if in nothing."""
+        if psnr_db < self.psnr_db:
+            return f"PSNR {psnr_db:.1f} dB is under the gate of {self.psnr_db:g} dB"
+        if ssim < self.ssim:
+            return f"SSIM {ssim:.4f} is under the gate of {self.ssim:g}"
+        return ""
+
 
 @dataclass(frozen=True)
 class Format:

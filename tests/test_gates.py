@@ -118,3 +118,10 @@ def test_export_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
     (tmp_path / settings.FILE).write_text("[gate.any.fp33]\npsnr_db = 3\n")
     assert main(["export", "--model", "great_wave", "--target", "onnx", "--size", "64"]) == 2
     assert "unknown scheme in [gate.any] of edgestyle.toml 'fp33'" in capsys.readouterr().err
+
+
+def test_what_falls_short_of_a_gate_is_said() -> None:
+    gate = gates.Gate(psnr_db=40, ssim=0.97, resident=False, reason="")
+    assert gate.missed(40, 0.97) == ""
+    assert gate.missed(41, 0.96) == "SSIM 0.9600 is under the gate of 0.97"
+    assert gate.missed(39.94, 0.9) == "PSNR 39.9 dB is under the gate of 40 dB"

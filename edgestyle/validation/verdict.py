@@ -43,7 +43,7 @@ def judge(
         _check_contract(subject, opened)
         pairs = zip(opened.pictures, expected, strict=True)
         measured = metrics.worst(_measure(actual, wanted, network) for actual, wanted in pairs)
-        wrong = _beyond(gate, measured)
+        wrong = gate.missed(measured.psnr_db, measured.ssim)
     except CheckError as error:
         wrong = str(error)
     fell_back = _fallback(opened.placement) if gate.resident else ""
@@ -88,15 +88,6 @@ def _measure(actual: Image, expected: Image, network: PerceptualNetwork | None) 
     if np.isfinite(actual).all() and not -_SLACK <= low <= high <= 1 + _SLACK:
         raise CheckError(f"its values go from {low:.3g} to {high:.3g}, not from 0 to 1: it was made for another range")
     return metrics.measure(actual, expected, network)
-
-
-def _beyond(gate: Gate, measured: Metrics) -> str:
-    """What is beyond its gate; "" if nothing is."""
-    if measured.psnr_db < gate.psnr_db:
-        return f"PSNR {measured.psnr_db:.1f} dB is under the gate of {gate.psnr_db:g} dB"
-    if measured.ssim < gate.ssim:
-        return f"SSIM {measured.ssim:.4f} is under the gate of {gate.ssim:g}"
-    return ""
 
 
 def _fallback(placement: Placement | None) -> str:
