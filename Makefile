@@ -14,7 +14,7 @@ DEMO := build/demo
 help: ## list these goals
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
 
-venv: $(INSTALLED) ## make .venv with edgestyle and all its tools in it (about 2 minutes, 4 GB)
+venv: $(INSTALLED) ## make .venv with edgestyle and all its tools in it (about 2 minutes, 3 GB)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
