@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from typing import TYPE_CHECKING
 
 import hypothesis
@@ -10,6 +11,9 @@ import pytest
 
 hypothesis.settings.register_profile("edgestyle", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("edgestyle")
+
+# Who starts the tests in the background may hand down an ignored Ctrl-C, which would reach no process that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Tests paint tiny pictures: torch's threads would only wait for each other, and far longer where cores are shared.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

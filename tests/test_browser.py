@@ -247,10 +247,11 @@ def measuring(*paths: Path, **options: Any) -> Iterator[tuple[str, list[Measurem
 
 
 def test_somebody_chooses_and_starts(files: dict[str, Path]) -> None:
+    expect = pytest.importorskip("playwright.sync_api").expect
     with measuring(*files.values(), samples=2, warmup=0) as (url, told), phone(url) as page:
         start = page.get_by_role("button", name="Start")
         start.wait_for()
-        assert page.get_by_role("checkbox").count() == 6
+        expect(page.get_by_role("checkbox")).to_have_count(6)
         lacking = page.get_by_role("checkbox", name="webnn")
         assert [box.is_disabled() for box in lacking.all()] == [True, True]
         for box in page.get_by_role("checkbox", name="webgpu").all():
@@ -258,7 +259,7 @@ def test_somebody_chooses_and_starts(files: dict[str, Path]) -> None:
         page.get_by_role("checkbox", name="tiny-96x64.tflite litert · wasm").uncheck()
         start.tap()
         page.get_by_text("Finished. The results are on the computer").wait_for()
-        assert page.get_by_text(" ms").count() == 1
+        expect(page.get_by_text(" ms")).to_have_count(1)
         width = page.evaluate("document.documentElement.scrollWidth")
         assert width <= 390
     assert sorted((m.delegate, m.status) for m in told) == [
