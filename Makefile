@@ -52,9 +52,10 @@ pytest: $(INSTALLED) browser ## the tests
 
 browser: $(INSTALLED) ## add Chromium, where apt can, and the networks' runtimes for browsers
 	@command -v chromium chromium-browser google-chrome > /dev/null || [ -d "/Applications/Google Chrome.app" ] || \
-		{ [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq chromium > /dev/null; } || \
+		{ [ "$$(id -u)" = 0 ] && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium > /dev/null; } || \
 		echo "Chromium is not installed; tests in a browser and on the GPU will say so and be skipped"
-	$(BIN)/edgestyle doctor --quick --install browser > /dev/null
+	$(BIN)/edgestyle doctor --quick --install browser > /dev/null || \
+		echo "The runtimes for browsers are not installed; tests in a browser will say so and be skipped"
 
 format: $(INSTALLED) ## put the code into the house's form
 	$(BIN)/ruff format .

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 
-hypothesis.settings.register_profile("edgestyle", deadline=None)  # a busy machine is no failure
+hypothesis.settings.register_profile(
+    "edgestyle",
+    deadline=None,  # a busy machine is no failure
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    derandomize=True,  # the same examples everywhere: who did not touch the code does not meet its failures
+    database=None,  # nothing is written into a folder that may be read-only
+)
 hypothesis.settings.load_profile("edgestyle")
 
 # Who starts the tests in the background may hand down an ignored Ctrl-C, which would reach no process that they start.

@@ -30,6 +30,8 @@ INFO = {
     "webnn": False,
 }
 DONE = {"status": "done", "init_ms": 1.5, "first_ms": 3.0, "warmup_ms": [2.0], "samples_ms": [1.0, 1.25]}
+TIMEOUT_S = 120
+"""Longest answer: a busy machine is no failure."""
 TENSOR = np.arange(12, dtype=np.float32).reshape(1, 3, 2, 2)
 
 
@@ -69,7 +71,7 @@ def ask(server: Server, path: str, method: str = "GET", body: Any = None, token:
     """Send `path`, below the page, as it is: a client that is up to something does not tidy it either."""
     url = urlsplit(server.url)
     assert url.hostname
-    connection = http.client.HTTPConnection(url.hostname, url.port, timeout=10)
+    connection = http.client.HTTPConnection(url.hostname, url.port, timeout=TIMEOUT_S)
     content = body if isinstance(body, bytes | None) else json.dumps(body).encode()
     try:
         connection.request(method, url.path + path, content, {"Authorization": f"Bearer {token}", **headers})
@@ -149,7 +151,7 @@ def test_nothing_else_can_be_had(server: Server, path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/", "/main.js", "/wrong/", "//", "/../", ""])
 def test_nothing_is_told_without_the_key(server: Server, path: str) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", urlsplit(server.url).port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", urlsplit(server.url).port, timeout=TIMEOUT_S)
     for method in ("GET", "POST"):
         connection.request(method, path)
         reply = Reply(connection.getresponse())
@@ -178,11 +180,11 @@ def test_to_the_local_network_it_speaks_https(modules: Path) -> None:
             url = urlsplit(server.url)
             assert (url.scheme, url.hostname == "127.0.0.1") == ("https", False)
             context = ssl.create_default_context(cadata=ssl.get_server_certificate((url.hostname or "", url.port or 0)))
-            connection = http.client.HTTPSConnection(url.hostname or "", url.port, timeout=10, context=context)
+            connection = http.client.HTTPSConnection(url.hostname or "", url.port, timeout=TIMEOUT_S, context=context)
             connection.request("GET", url.path)
             assert connection.getresponse().status == 200
             connection.close()
-            plain = http.client.HTTPConnection(url.hostname or "", url.port, timeout=10)
+            plain = http.client.HTTPConnection(url.hostname or "", url.port, timeout=TIMEOUT_S)
             plain.request("GET", url.path)
             with pytest.raises((http.client.BadStatusLine, ConnectionError)):
                 plain.getresponse()
@@ -202,7 +204,7 @@ def test_a_device_joins_gets_its_jobs_and_posts_their_results(server: Server) ->
     assert device.info.adapter.name == "maker model"
 
     url = urlsplit(server.url)
-    connection = http.client.HTTPConnection("127.0.0.1", url.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", url.port, timeout=TIMEOUT_S)
     connection.request("GET", f"{url.path}api/jobs?token={token}")
     stream = connection.getresponse()
     assert stream.headers["Content-Type"] == "text/event-stream"
@@ -221,12 +223,12 @@ def test_a_device_joins_gets_its_jobs_and_posts_their_results(server: Server) ->
     assert device.results[0].samples_ms == (1.0, 1.25)
     stream.close()
     connection.close()
-    assert server.wait(lambda: device.left_at is not None, 10)
+    assert server.wait(lambda: device.left_at is not None, TIMEOUT_S)
 
 
 def test_after_a_break_only_what_is_new_is_sent(server: Server) -> None:
     url = urlsplit(server.url)
-    connection = http.client.HTTPConnection("127.0.0.1", url.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", url.port, timeout=TIMEOUT_S)
     connection.request("GET", f"{url.path}api/jobs?token={join(server)}", headers={"Last-Event-ID": "0"})
     stream = connection.getresponse()
     assert stream.readline() == b"id: 1\n"

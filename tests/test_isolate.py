@@ -67,7 +67,7 @@ def is_running(pid: int) -> bool:
 
 
 def wait_until_gone(pids: list[int]) -> None:
-    for _ in range(200):
+    for _ in range(1200):
         if not any(map(is_running, pids)):
             return
         time.sleep(0.05)
@@ -120,8 +120,11 @@ def test_a_crash_after_the_work_changes_nothing() -> None:
 
 
 def test_a_hang_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
-    with pytest.raises(CheckError, match=r"did not finish within 2 s"):
-        isolate.call(hang, tmp_path / "pids", limit_s=2)
+    for limit_s in (2, 8, 32, 128):  # the process must have come as far as to hang
+        with pytest.raises(CheckError, match=f"did not finish within {limit_s} s"):
+            isolate.call(hang, tmp_path / "pids", limit_s=limit_s)
+        if (tmp_path / "pids").exists():
+            break
     wait_until_gone([int(pid) for pid in (tmp_path / "pids").read_text().split()])
 
 

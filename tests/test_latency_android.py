@@ -276,7 +276,7 @@ def plug(server: int, tmp_path: Path) -> Iterator[Callable[[str], Device]]:
         cases = "".join(f"{name}) echo '{value}';; " for name, value in props.items())
         device.program("getprop", f"case $1 in {cases} ro.board.platform) echo zuma;; *) echo;; esac")
         device.program("dumpsys", f"cat <<'END'\n{THERMAL}END")
-        AdbClient(port=server).connect(device.address, timeout=10)
+        AdbClient(port=server).connect(device.address, timeout=120)
         return device
 
     yield connect

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,3 +73,47 @@ def test_reference_refuses_what_is_no_style_file(tmp_path: Path) -> None:
 def test_a_file_is_painted_on_the_real_cpu_unless_asked_otherwise() -> None:
     assert runners_for(Path("a.onnx"))[0].name == "onnxruntime-cpu"
     assert runners_for(Path("a.tflite"))[0].name == "litert-cpu"
+
+
+def test_integers_are_exact_where_the_cpu_s_own_would_saturate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = integer_file(tmp_path / "a.onnx")
+    white = np.ones((1, 3, 64, 64), np.float32)
+    monkeypatch.setattr(onnxruntime_cpu, "_saturates", lambda: True)
+    session = onnxruntime_cpu.open_file(path)
+    assert np.abs(session.run(white)[0, :, 1:-1, 1:-1] - 0.9).max() < 0.01  # 27 products of 255 and 127: far over 32767
+    assert {"QuantizeLinear", "DequantizeLinear", "Conv"} <= {node.op_type for node in nodes(session)}
+
+
+def nodes(session: onnxruntime_cpu.OnnxSession) -> list[Any]:
+    return [node for piece in session.session.get_provider_graph_assignment_info() for node in piece.get_nodes()]
+
+
+def integer_file(path: Path) -> Path:
+    """Write a QDQ file: a convolution whose every weight is 127, which gives 0.9 for white."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    def quantized(name: str, scale: str) -> list[Any]:
+        return [
+            helper.make_node("QuantizeLinear", [name, scale, "zero"], [f"{name}q"]),
+            helper.make_node("DequantizeLinear", [f"{name}q", scale, "zero"], [f"{name}f"]),
+        ]
+
+    chain = [
+        *quantized("x", "s"),
+        helper.make_node("DequantizeLinear", ["w", "ws", "wz"], ["wf"]),
+        helper.make_node("Conv", ["xf", "wf"], ["y"], pads=[1] * 4),
+        *quantized("y", "s"),
+    ]
+    values = {
+        "s": np.float32(1 / 255),
+        "zero": np.uint8(0),
+        "w": np.full((3, 3, 3, 3), 127, np.int8),
+        "ws": np.float32(0.9 / 27 / 127),
+        "wz": np.int8(0),
+    }
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3, 64, 64]) for name in ("x", "yf"))
+    constants = [numpy_helper.from_array(np.asarray(value), name) for name, value in values.items()]
+    graph = helper.make_graph(chain, "integers", [x], [y], constants)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), path)
+    return path

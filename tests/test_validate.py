@@ -202,9 +202,8 @@ def test_a_good_file_passes_against_its_checkpoint(
 
 
 def test_right_and_wrong_there_and_elsewhere_missing_and_broken_in_one_report(
-    exported: Path, delegates: dict[str, Runner], report: Report, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    exported: Path, delegates: dict[str, Runner], report: Report, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("edgestyle.validation.limit_s", lambda *photos, emulated: 20)
     delegates.update(
         {
             "gpu-wrong": delegate("gpu-wrong", open_wrong, "gpu"),
@@ -519,8 +518,7 @@ def test_ctrl_c_leaves_no_report(exported: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "edgestyle", "validate", str(exported), "--report", str(tmp_path / "report")]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        while "tiny-64.onnx on " not in process.stderr.readline():
-            pass
+        next(line for line in process.stderr if "tiny-64.onnx on " in line)
         process.send_signal(signal.SIGINT)
         rest = process.stderr.read()
     assert process.returncode == 130

@@ -28,6 +28,7 @@ _FLAGS = (
     "--disable-background-networking",
     "--disable-background-timer-throttling",
     "--disable-component-update",
+    "--disable-dev-shm-usage",  # containers have 64 MB there, and pages crash when it is full
     "--disable-quic",
     "--disable-sync",
     "--ignore-certificate-errors",  # the server's own certificate; it opens no other page
@@ -43,6 +44,18 @@ def find() -> Path | None:
     return _MACOS if _MACOS.is_file() else None
 
 
+def _has_sandbox() -> bool:
+    """Whether Chromium can shut its pages in: on Linux by user namespaces, which root and many containers lack."""
+    if sys.platform != "linux":
+        return True
+    if os.geteuid() == 0:
+        return False
+    try:
+        return subprocess.run(["unshare", "--user", "true"], capture_output=True, check=False).returncode == 0  # noqa: S607
+    except OSError:
+        return False
+
+
 @contextmanager
 def opened(url: str, *flags: str) -> Iterator[subprocess.Popen[bytes]]:
     """Within, `url` is open in a browser of its own, with an empty profile.
@@ -56,7 +69,7 @@ def opened(url: str, *flags: str) -> Iterator[subprocess.Popen[bytes]]:
     program = find()
     if program is None:
         raise UnavailableError(f"neither Chromium nor Chrome is installed; on Debian: {INSTALL}")
-    unsandboxed = ("--no-sandbox",) if hasattr(os, "geteuid") and os.geteuid() == 0 else ()  # root has no sandbox
+    unsandboxed = () if _has_sandbox() else ("--no-sandbox",)  # without either it would not start
     software = _SWIFTSHADER if SOFTWARE_GPU else ()
     with tempfile.TemporaryDirectory(prefix="edgestyle-", ignore_cleanup_errors=True) as profile:
         command = [str(program), *_FLAGS, *unsandboxed, *software, *flags, f"--user-data-dir={profile}", url]
