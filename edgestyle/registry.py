@@ -1,4 +1,4 @@
-"""Finding targets, schemes, runners and zoos by name, through entry points.
+"""Finding targets, schemes, runners, zoos and demos by name, through entry points.
 
 The core never imports the folders that plug into it; it asks here. A package of anybody's own can publish another
 target or runner under the same groups. Names are known without importing anything heavy: `names` reads metadata,
@@ -21,8 +21,10 @@ RUNNERS = "edgestyle.runners"
 """Objects of type `edgestyle.runner.Runner`: delegates that open an exported file."""
 ZOOS = "edgestyle.zoos"
 """Functions that return the folder of a collection of trained networks."""
+DEMOS = "edgestyle.demos"
+"""Objects of type `edgestyle.demo.Demo`: apps that run exported files."""
 
-_SINGULAR = {TARGETS: "target", SCHEMES: "scheme", RUNNERS: "delegate", ZOOS: "zoo"}
+_SINGULAR = {TARGETS: "target", SCHEMES: "scheme", RUNNERS: "delegate", ZOOS: "zoo", DEMOS: "demo"}
 
 
 @cache

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from edgestyle import registry
+from edgestyle.demo import Demo
 from edgestyle.errors import UnknownNameError
 from edgestyle.runner import Runner
 from edgestyle.target import Scheme, Target
 
-KINDS = {registry.TARGETS: Target, registry.SCHEMES: Scheme, registry.RUNNERS: Runner}
+KINDS = {registry.TARGETS: Target, registry.SCHEMES: Scheme, registry.RUNNERS: Runner, registry.DEMOS: Demo}
 NAMED = [(group, name) for group in KINDS for name in registry.names(group)]
 
 

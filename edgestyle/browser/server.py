@@ -15,49 +15,32 @@ Everything lies under a random key in the URL (`http://127.0.0.1:8741/KEY/`), an
 
 from __future__ import annotations
 
-import errno
 import json
 import secrets
-import socket
-import ssl
-import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydantic import ValidationError
 
+from edgestyle.browser import listening
 from edgestyle.browser.protocol import DeviceInfo, Job, Message, Result
-from edgestyle.errors import UnavailableError, UsageError
 from edgestyle.manifest import first_error
 
 _M = TypeVar("_M", bound=Message)
 
 _PAGE = Path(__file__).parent / "page"
 _PACKAGES = ("onnxruntime-web", "@litertjs")
-_TYPES = {
-    ".html": "text/html; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".mjs": "text/javascript; charset=utf-8",
-    ".json": "application/json",
-    ".wasm": "application/wasm",
-}
 _BYTES = "application/octet-stream"
 _HEADERS = {
-    "Cross-Origin-Opener-Policy": "same-origin",  # with the next: threads and an exact clock
-    "Cross-Origin-Embedder-Policy": "require-corp",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "X-Content-Type-Options": "nosniff",
+    **listening.HEADERS,
     "Referrer-Policy": "no-referrer",  # the URL is the key
     "Cache-Control": "no-store",
 }
@@ -141,68 +124,18 @@ def serving(packages: Path, *, lan: bool = False, port: int = 0) -> Iterator[Ser
         UsageError: The port is in use.
         UnavailableError: There is no network, or no `openssl` to make a certificate.
     """
-    host = _lan_address() if lan else "127.0.0.1"
-    try:
-        listener = _Listener(("0.0.0.0" if lan else host, port), _Handler)  # noqa: S104  # when told to
-    except OSError as error:
-        why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror}"
-        raise UsageError(f"port {port} {why}; choose another one, or 0 for any that is free") from error
-    with listener:
-        if lan:
-            # The handshake belongs into the thread of each connection, lest a silent phone holds up the others.
-            listener.socket = _certified(host).wrap_socket(
-                listener.socket, server_side=True, do_handshake_on_connect=False
-            )
+    with listening.at(_Listener, _Handler, lan=lan, port=port) as (listener, address):
         key = secrets.token_urlsafe(9)
-        server = Server(packages, f"http{'s' if lan else ''}://{host}:{listener.server_address[1]}/{key}/", key)
-        listener.state = server
-        thread = threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.stop()
-            listener.shutdown()
-            thread.join()
+        server = listener.state = Server(packages, f"{address}/{key}/", key)
+        with listening.answering(listener):
+            try:
+                yield server
+            finally:
+                server.stop()
 
 
-def _lan_address() -> str:
-    """This machine's address in the local network. Nothing is sent to find it."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))  # an address for documentation; the route to it is what matters
-        except OSError as error:
-            raise UnavailableError("this machine is in no network that a phone could reach; join one") from error
-        address: str = probe.getsockname()[0]
-        return address
-
-
-def _certified(host: str) -> ssl.SSLContext:
-    """A context with a fresh certificate for `host`, signed by nobody else."""
-    with tempfile.TemporaryDirectory(prefix="edgestyle-") as name:
-        key, certificate = Path(name) / "key.pem", Path(name) / "certificate.pem"
-        command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-        command += ["-keyout", str(key), "-out", str(certificate), "-days", "7", "-subj", "/CN=edgestyle"]
-        command += ["-addext", f"subjectAltName=IP:{host}", "-addext", "extendedKeyUsage=serverAuth"]
-        try:
-            subprocess.run(command, capture_output=True, check=True)  # noqa: S603
-        except (OSError, subprocess.CalledProcessError) as error:
-            need = "openssl is needed for a page that phones can open securely"
-            raise UnavailableError(f"{need}, and it cannot be run here ({error})") from error
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate, key)
-        return context
-
-
-class _Listener(ThreadingHTTPServer):
-    daemon_threads = True
-    allow_reuse_address = sys.platform != "win32"
+class _Listener(listening.Listener):
     state: Server
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of a phone that went away, or that speaks http to https."""
-        if not isinstance(sys.exception(), OSError):
-            super().handle_error(request, client_address)
 
 
 class _RefusalError(Exception):
@@ -272,12 +205,12 @@ class _Handler(BaseHTTPRequestHandler):
         """A file below `root`, and never any other, whatever the parts are."""
         try:
             path = root.joinpath(*parts).resolve()
-            content = path.read_bytes() if path.is_relative_to(root) and path.suffix in _TYPES else None
+            content = path.read_bytes() if path.is_relative_to(root) and path.suffix in listening.TYPES else None
         except (OSError, ValueError):  # it is not there, or no path at all
             content = None
         if content is None:
             raise _RefusalError(HTTPStatus.NOT_FOUND, "nothing is here")
-        self._send(HTTPStatus.OK, content, _TYPES[path.suffix])
+        self._send(HTTPStatus.OK, content, listening.TYPES[path.suffix])
 
     def _job(self, number: str) -> Job:
         jobs = self.state.jobs

@@ -1,0 +1,59 @@
+// What the page reads of a manifest: docs/manifest.md describes it whole.
+
+/** One input or output of a file. */
+export interface TensorSpec {
+  name: string;
+  kind: "tensor" | "image";
+  shape: (number | string)[];
+  layout: "NCHW" | "NHWC";
+  dtype: "float32" | "float16" | "uint8";
+  /** Smallest and largest value. */
+  range: [number, number];
+  channels: "RGB";
+}
+
+export interface Style {
+  name: string;
+  title: string;
+  artist: string;
+  year: string;
+}
+
+export interface Contract {
+  schema_version: number;
+  model: string;
+  target: string;
+  scheme: string;
+  styles: Style[];
+  input: TensorSpec;
+  output: TensorSpec;
+  /** Height and width in pixels. */
+  size: [number, number] | "dynamic";
+  size_multiple: number;
+  resize: string;
+  licence: string;
+}
+
+export interface Manifest {
+  contract: Contract;
+  file: string;
+  sha256: string;
+  bytes: number;
+}
+
+/** The manifest in a JSON value, or an error that says why this page cannot read it. */
+export function parseManifest(value: unknown, source: string): Manifest {
+  const manifest = value as Manifest;
+  const contract = manifest?.contract;
+  if (!contract || !manifest.file || !contract.input || !contract.output) throw new Error(`${source} is not a manifest`);
+  if (contract.schema_version !== 1) throw new Error(`${source} is of version ${contract.schema_version}; this page reads 1`);
+  for (const { name, channels, layout } of [contract.input, contract.output]) {
+    if (channels !== "RGB" || !["NCHW", "NHWC"].includes(layout)) {
+      throw new Error(`${source}: ${name} is ${channels} ${layout}; this page knows RGB as NCHW or NHWC`);
+    }
+  }
+  if (!["fit-pad-reflect", "pad-reflect"].includes(contract.resize)) {
+    throw new Error(`${source}: this page does not know how to resize by "${contract.resize}"`);
+  }
+  return manifest;
+}

@@ -1,0 +1,133 @@
+"""What a demo app looks like to the rest, and the exported files that go into it.
+
+A demo is one file in `demo_apps/` that ends in `DEMO = Demo(...)` and is named once, as an entry point in
+pyproject.toml. It puts exported files and their manifests into an app; `gather` gets them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgestyle import __version__, artifacts, checkpoint, exporting, registry, runner
+from edgestyle.checkpoint import Checkpoint
+from edgestyle.errors import CheckError, ConfigError, MissingExtraError, UsageError
+from edgestyle.manifest import read_manifest
+from edgestyle.target import Size, Target
+
+Write = Callable[[Path, Sequence[Path]], None]
+"""Writes the whole app into an empty folder, with exported files; each has its manifest beside it, and belongs in."""
+Serve = Callable[[Path, bool, int], AbstractContextManager[str]]
+"""Serves the app in a folder, to the local network too if the second argument is true, on a port (any free one if 0).
+Within, it can be opened at the URL that it yields."""
+Progress = Callable[[str], AbstractContextManager[None]]
+"""Says what is being done while it is."""
+
+
+@dataclass(frozen=True)
+class Demo:
+    """An app for a platform."""
+
+    name: str
+    """As on the command line: "web"."""
+    title: str
+    targets: tuple[str, ...]
+    """Whose files it runs, by name."""
+    sizes: tuple[Size, ...]
+    """Of the files that are exported for it unless others are asked for."""
+    write: Write
+    next_steps: Callable[[Path], Sequence[str]]
+    """What to do with the folder that was written, a line each."""
+    serve: Serve | None = None
+    """Where the app can be tried at once."""
+
+
+def gather(
+    demo: Demo,
+    models: Sequence[str],
+    sizes: Sequence[Size],
+    scheme: str | None,
+    exported: Path,
+    progress: Progress,
+    note: Callable[[str], None],
+) -> list[Path]:
+    """The exported files for an app, each with its manifest beside it.
+
+    Args:
+        demo: The app.
+        models: Networks of the zoo, checkpoint folders, and exported files, which are taken as they are.
+        sizes: Of what has to be exported.
+        scheme: Number format of what has to be exported; the default of each target if None.
+        exported: Folder of exported files: those that are there, of the same weights, are not exported again.
+        progress: Told of each export.
+        note: Told of each target whose file could not be made; the app does without.
+
+    Raises:
+        UsageError: A model is not what the app runs, or not at a size or in a scheme that is asked for.
+        CheckError: No file could be made.
+        MissingExtraError: No file could be made, for want of a package.
+    """
+    found: dict[str, Path] = {}
+    for model in models:
+        if Path(model).suffix in runner.suffixes():
+            files = [_as_it_is(demo, Path(model))]
+        else:
+            files = list(_made(demo, checkpoint.find(model), sizes, scheme, exported, progress, note))
+        for file in files:
+            if found.setdefault(file.name, file).resolve() != file.resolve():
+                raise UsageError(f"{found[file.name]} and {file} have one name; give one of them")
+    return list(found.values())
+
+
+def _as_it_is(demo: Demo, file: Path) -> Path:
+    """A file that somebody has exported."""
+    (path,) = artifacts.find([file])
+    manifest = artifacts.examine(path)
+    if manifest is None:
+        raise ConfigError(f"{path} has no manifest beside it, and the app has to read one; give a file of ours")
+    if manifest.contract.target not in demo.targets:
+        raise UsageError(f"{path} is for {manifest.contract.target}; {demo.title} runs {' and '.join(demo.targets)}")
+    return path
+
+
+def _made(
+    demo: Demo,
+    found: Checkpoint,
+    sizes: Sequence[Size],
+    scheme: str | None,
+    exported: Path,
+    progress: Progress,
+    note: Callable[[str], None],
+) -> Iterator[Path]:
+    """A network's file for each target and size, exported where it has not been."""
+    targets: list[Target] = [registry.load(registry.TARGETS, name) for name in demo.targets]
+    jobs = [(target, size) for target in targets for size in sizes if size != "dynamic" or target.dynamic]
+    for target, size in jobs:
+        exporting.check_request(target, size, scheme)
+    failures: list[CheckError | MissingExtraError] = []
+    for target, size in jobs:
+        path = exported / exporting.artifact_name(found.name, target, size, scheme or target.default_scheme)
+        try:
+            if not _is_of(path, found):
+                with progress(f"exporting {found.name} to {target.title}, size {exporting.size_text(size)}"):
+                    exporting.export(found, target, size, exported, scheme)
+        except (CheckError, MissingExtraError) as error:
+            failures.append(error)
+            note(f"without {target.title}: {error}")
+            continue
+        yield path
+    if len(failures) == len(jobs):
+        raise failures[0]
+
+
+def _is_of(path: Path, found: Checkpoint) -> bool:
+    """Whether an exported file is there, is whole, and was made of these weights by this version."""
+    try:
+        manifest = read_manifest(path) and artifacts.examine(path)
+    except (ConfigError, FileNotFoundError):
+        return False
+    if manifest is None or manifest.contract.tools.get("edgestyle") != __version__:
+        return False
+    return manifest.contract.checkpoint_sha256 == found.sha256()
