@@ -14,6 +14,7 @@ from runner_files import onnx_file, tflite_file
 
 from edgestyle.checkpoint import Checkpoint
 from edgestyle.errors import CheckError, ConfigError, UsageError
+from edgestyle.files import sha256
 from edgestyle.latency import baseline, machine, plan, report, results, scaling, study, work
 from edgestyle.latency.collect import Findings
 from edgestyle.latency.measure import Effort, Rounds, Timing, compare, compare_here, measure, time_here
@@ -95,7 +96,7 @@ def test_importing_is_not_in_the_time_of_opening(tmp_path: Path, monkeypatch: py
     assert timing.init_ms < (time.perf_counter() - began) * 1e3 - 490
 
 
-def test_two_run_in_turn_and_each_begins_every_other_round() -> None:
+def test_two_run_in_turn_and_each_follows_itself_as_often_as_the_other() -> None:
     said: list[str] = []
 
     @dataclass
@@ -106,7 +107,7 @@ def test_two_run_in_turn_and_each_begins_every_other_round() -> None:
             return Ready(lambda: lambda: said.append(self.name), (8, 8))
 
     rounds = compare_here(Speaker("a"), Speaker("b"), QUICK)
-    assert "".join(said[4:]) == "abba" + "baab" + "abba" + "baab"  # after the warm-up
+    assert "".join(said[4:]) == "abba" * 4  # after the warm-up
     assert [len(side) for side in rounds.a + rounds.b] == [2] * 8
 
 
@@ -138,19 +139,76 @@ def test_measuring_stops_at_the_runs_or_at_the_time() -> None:
     assert not effort.wants_more_warmup(1, 5)
 
 
-def test_the_study_slows_what_it_says_it_slows() -> None:
-    slowed = study.Slowed(Sleeping(0.01), 1.5).open()
-    began = time.perf_counter()
-    slowed.bind()()
-    assert time.perf_counter() - began >= 0.015
+# How often the verdict is wrong -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Sleeping:
+    """A subject that takes at least so long."""
+
     seconds: float
 
     def open(self) -> Ready:
         return Ready(lambda: lambda: time.sleep(self.seconds), (8, 8))
+
+
+def test_the_study_slows_by_a_share_of_the_median_of_recent_runs() -> None:
+    slowed = study.Slowed(Sleeping(0.01), 0.5)
+    run = slowed.open().bind()
+    began = time.perf_counter()
+    run()
+    run()
+    assert time.perf_counter() - began >= 2 * 0.015
+    assert len(slowed.bare_s) == 2
+    assert min(slowed.bare_s) >= 0.01
+
+
+def test_a_trial_says_how_much_slower_the_one_side_became() -> None:
+    ratio, rounds, arrived = study.trial_here(Sleeping(0.001), 1.0, QUICK)
+    assert rounds == 4
+    assert ratio.value > 1.2
+    assert arrived >= 0.5
+
+
+def test_a_study_is_kept_after_each_trial_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out = onnx_file(tmp_path / "a.onnx", "Relu"), tmp_path / "study.json"
+    left = 3  # trials until somebody presses Ctrl-C
+
+    def trial(subject: object, share: float, effort: Effort) -> study.Trial:
+        nonlocal left
+        if not left:
+            raise KeyboardInterrupt
+        left -= 1
+        ratio = 1.0 + share
+        found = {"ratio": ratio, "ci95": (ratio - 0.01, ratio + 0.01), "rounds": 60, "seconds": 4, "load": 1.5}
+        return study.Trial.model_validate({"share": share, "arrived": share, **found})
+
+    monkeypatch.setattr(study, "trial", trial)
+    command = [str(path), "--trials", "2", "--out", str(out)]
+    assert study.main(command) == 130
+    assert "0% slower (0.0% arrived): called slower in 0 of 2 (0.0%)" in capsys.readouterr().out
+    left = 100
+    assert study.main(command) == 0
+    assert left == 99  # one was missing
+    assert "15% slower (15.0% arrived): called slower in 2 of 2 (100.0%)" in capsys.readouterr().out
+
+
+def test_a_study_is_not_continued_with_another_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one, other = onnx_file(tmp_path / "a.onnx", "Relu"), onnx_file(tmp_path / "b.onnx", "Conv")
+    out = tmp_path / "study.json"
+    kept = study.Study(machine=machine.describe(), file=one.name, sha256=sha256(one), delegate="onnxruntime-cpu")
+    out.write_text(kept.model_dump_json())
+    command = ["--trials", "0", "--out", str(out)]
+    assert study.main([str(one), *command]) == 0
+    assert "no trial yet" in capsys.readouterr().out
+    for path, reason in ((other, "is another study (of a.onnx"), (tmp_path, "is not an exported network")):
+        assert study.main([str(path), *command]) == 2
+        assert reason in capsys.readouterr().err
+    out.write_text("a text")
+    assert study.main([str(one), *command]) == 2
+    assert "is no study" in capsys.readouterr().err
 
 
 # Work ---------------------------------------------------------------------------------------------------------------

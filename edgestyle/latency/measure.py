@@ -2,10 +2,12 @@
 
 Each subject has a process to itself so that its peak memory is its own, and so that a runtime may crash.
 
-Two that are compared share one process and run in turn: a, b, b, a, and in the next round b, a, a, b. In processes
-of their own they would not: each switch would then also start with cold caches and a sleeping thread pool, and a pause
-between them lets the load of the machine change, which is what pairing is to cancel. That the two share a heap does
-not show: over fresh processes, the ratio of a file to itself strays by 1 % (`study.py`).
+Two that are compared share one process and run in turn: a, b, b, a, and again. In processes of their own each switch
+would also start with cold caches and a sleeping thread pool, and a pause between them lets the load of the machine
+change, which is what pairing is to cancel. That the two share a heap does not show (`study.py`).
+
+In a, b, b, a, over and over, each follows itself as often as the other, so that what a run leaves behind (a processor
+that is busy or cool, a thread pool asleep) touches both alike, and a load that rises within a round falls out.
 """
 
 from __future__ import annotations
@@ -158,7 +160,7 @@ def compare_here(a: Subject, b: Subject, effort: Effort) -> Rounds:
         began = time.perf_counter()
         while effort.wants_more_rounds(*rounds, time.perf_counter() - began):
             times: tuple[list[float], list[float]] = ([], [])
-            for side in (1, 0, 0, 1) if len(rounds[0]) % 2 else (0, 1, 1, 0):
+            for side in (0, 1, 1, 0):
                 times[side].append(_timed(runs[side]))
             for side in (0, 1):
                 rounds[side].append(times[side])

@@ -1,45 +1,62 @@
 """How often the verdict of a comparison is wrong.
 
-`python -m edgestyle.latency.study FILE` compares a file with itself many times, as `edgestyle bench` does, and counts
-how often it is called slower; then it makes one side slower on purpose, and counts how often that is seen.
+`python -m edgestyle.latency.study FILE --out study.json` compares a file with itself many times, as `edgestyle bench`
+does, and counts how often it is called slower; in between, it makes one side slower on purpose, and counts how often
+that is seen. Each trial is saved; Ctrl-C ends it, and the same command goes on.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import os
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
+from statistics import median, stdev
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from edgestyle import isolate
+from edgestyle.errors import ConfigError, EdgestyleError, UsageError
+from edgestyle.files import sha256, staged
 from edgestyle.latency import machine
-from edgestyle.latency.measure import Effort, compare
+from edgestyle.latency.machine import Machine
+from edgestyle.latency.measure import Effort, compare_here
 from edgestyle.latency.stats import THRESHOLD, Ratio
 from edgestyle.latency.subject import File, Ready, Subject
-from edgestyle.runner import runners_for
+from edgestyle.manifest import first_error, to_json
+from edgestyle.runner import choose
+
+_RECENT = 21
+"""Runs whose median the delay is a share of: it follows the machine's load, but no single run's luck."""
 
 
 @dataclass(frozen=True)
 class Slowed:
-    """A subject that takes `factor` times longer: after each run, the processor turns in circles."""
+    """A subject after whose runs the processor turns in circles, for a share of the median of its recent runs."""
 
     subject: Subject
-    factor: float
+    share: float
+    bare_s: list[float] = field(default_factory=list)
+    """Duration of each run, without the circles."""
 
     def open(self) -> Ready:
         """See `Subject`."""
         ready = self.subject.open()
 
         def bind() -> Callable[[], None]:
-            run = ready.bind()
+            run, recent = ready.bind(), deque[float](maxlen=_RECENT)
 
             def slowly() -> None:
                 began = time.perf_counter()
                 run()
-                end = began + (time.perf_counter() - began) * self.factor
+                ended = time.perf_counter()
+                recent.append(ended - began)
+                self.bare_s.append(ended - began)
+                end = ended + median(recent) * self.share
                 while time.perf_counter() < end:
                     pass
 
@@ -48,68 +65,153 @@ class Slowed:
         return Ready(bind, ready.size)
 
 
-@dataclass(frozen=True)
-class Trials:
-    """Many comparisons of the same two."""
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
-    factor: float
-    """How much slower one side was made; 1 for not at all."""
-    ratios: tuple[Ratio, ...]
+
+class Trial(_Model):
+    """One comparison of a file with itself."""
+
+    share: float
+    """How much slower one side was to be made: 0.15 for 15 %; 0 for not at all."""
+    arrived: float
+    """How much slower its own clock says it became: its median run with the delay, by the one without, less 1."""
+    ratio: float
+    ci95: tuple[float, float]
+    rounds: int
     seconds: float
-    """Median duration of a comparison, the start of its process included."""
+    """The start of the process included."""
+    load: float
+    """Of the machine, in the minute before."""
 
     @property
-    def flagged(self) -> int:
-        """How many were called slower."""
-        return sum(ratio.is_slower(THRESHOLD) for ratio in self.ratios)
+    def flagged(self) -> bool:
+        """Whether it was called slower."""
+        return Ratio(self.ratio, *self.ci95).is_slower(THRESHOLD)
 
-    def __str__(self) -> str:
-        values = sorted(ratio.value for ratio in self.ratios)
+
+class Study(_Model):
+    """All trials of a file on a delegate."""
+
+    machine: Machine
+    file: str
+    sha256: str
+    delegate: str
+    threshold: float = THRESHOLD
+    trials: tuple[Trial, ...] = ()
+
+    def of(self, share: float) -> list[Trial]:
+        """The trials in which one side was to be so much slower."""
+        return [trial for trial in self.trials if trial.share == share]
+
+    def summary(self, share: float) -> str:
+        """How the trials of one kind went, in a line."""
+        found = self.of(share)
+        if not found:
+            return f"{share:.0%} slower: no trial yet"
+        ratios = [trial.ratio for trial in found]
+        spread = f", standard deviation {stdev(ratios):.3f}" if len(ratios) > 1 else ""
+        loads = [trial.load for trial in found]
+        flagged = sum(trial.flagged for trial in found)
         return (
-            f"{self.factor:g} times: called slower in {self.flagged} of {len(values)} "
-            f"({self.flagged / len(values):.1%}); ratio {values[0]:.3f} to {values[-1]:.3f}, "
-            f"median {median(values):.3f}; {self.seconds:.1f} s each"
+            f"{share:.0%} slower ({median(t.arrived for t in found):.1%} arrived): called slower in {flagged} of "
+            f"{len(found)} ({flagged / len(found):.1%}); ratio {min(ratios):.3f} to {max(ratios):.3f}, median "
+            f"{median(ratios):.3f}{spread}; {median(t.seconds for t in found):.1f} s each; load {min(loads):.1f} to "
+            f"{max(loads):.1f}"
         )
 
 
-def trials(subject: Subject, factor: float, count: int, effort: Effort) -> Trials:
-    """Compare a slowed subject with itself, `count` times, each in a fresh process."""
-    ratios, seconds = [], []
-    for done in range(count):
-        began = time.monotonic()
-        ratios.append(compare(Slowed(subject, factor), subject, effort).ratio)
-        seconds.append(time.monotonic() - began)
-        print(f"\r{factor:g} times: {done + 1} of {count}", end="", file=sys.stderr, flush=True)  # noqa: T201
-    print(file=sys.stderr)  # noqa: T201
-    return Trials(factor, tuple(ratios), median(seconds))
+def trial(subject: Subject, share: float, effort: Effort) -> Trial:
+    """Compare a subject with itself, one side slowed, in a fresh process. Raises what `compare` raises."""
+    began = time.monotonic()
+    ratio, rounds, arrived = isolate.call(trial_here, subject, share, effort, limit_s=effort.limit_s).value
+    return Trial(
+        share=share,
+        arrived=arrived,
+        ratio=ratio.value,
+        ci95=(ratio.low, ratio.high),
+        rounds=rounds,
+        seconds=time.monotonic() - began,
+        load=os.getloadavg()[0],
+    )
 
 
-def main() -> None:
-    """The command."""
+def trial_here(subject: Subject, share: float, effort: Effort) -> tuple[Ratio, int, float]:
+    """The same in this process: the ratio, the number of rounds, and how much slower the one side became."""
+    slowed = Slowed(subject, share)
+    found = compare_here(slowed, subject, effort)
+    timed = [ms for pair in found.a for ms in pair]
+    return found.ratio, len(found.a), median(timed) / 1e3 / median(slowed.bare_s[-len(timed) :]) - 1
+
+
+def resume(out: Path, new: Study) -> Study:
+    """The study that `out` holds, to go on with; `new` if there is none.
+
+    Raises:
+        ConfigError: It holds something else.
+        UsageError: It is the study of another file, machine or version.
+    """
+    if not out.exists():
+        return new
+    try:
+        found = Study.model_validate_json(out.read_text(encoding="utf-8"))
+    except (ValueError, ValidationError) as error:
+        why = first_error(error) if isinstance(error, ValidationError) else str(error)
+        raise ConfigError(f"{out} is no study of this command ({why}); choose another --out") from error
+    same = (found.sha256, found.delegate, found.threshold) == (new.sha256, new.delegate, new.threshold)
+    differences = new.machine.differences(found.machine) + ([] if same else [f"of {found.file} on {found.delegate}"])
+    if differences:
+        raise UsageError(f"{out} is another study ({'; '.join(differences)}); choose another --out")
+    return found
+
+
+def run(path: Path, out: Path, trials: int, share: float, effort: Effort | None = None) -> Study:
+    """Go on until `out` holds so many trials of either kind, in turn; each is saved when it is done.
+
+    Raises:
+        EdgestyleError: What `resume` and `trial` raise; `out` keeps what it has.
+    """
+    effort, runner = effort or Effort(), choose(path)
+    subject = File(path, runner.name)
+    start = Study(machine=machine.describe(), file=path.name, sha256=sha256(path), delegate=runner.name)
+    found = resume(out, start)
+    while True:
+        kind = min((0.0, share), key=lambda each: len(found.of(each)))
+        count = len(found.of(kind))
+        if count >= trials:
+            return found
+        print(f"{kind:.0%} slower, trial {count + 1} of {trials}", file=sys.stderr, flush=True)  # noqa: T201
+        found = found.model_copy(update={"trials": (*found.trials, trial(subject, kind, effort))})
+        with staged(out) as folder:
+            (folder / out.name).write_text(to_json(found), encoding="utf-8")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; its exit code."""
     parser = argparse.ArgumentParser(prog="python -m edgestyle.latency.study", description=__doc__)
     parser.add_argument("file", type=Path, help="an exported file; its first delegate that works here is used")
     parser.add_argument("--trials", type=int, default=200, metavar="N", help="comparisons of each kind; default: 200")
     parser.add_argument("--slowdown", type=float, default=15, metavar="PERCENT", help="default: 15")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write every ratio and interval as JSON")
-    args = parser.parse_args()
-    runner = next(runner for runner in runners_for(args.file) if runner.probe().status == "works")
-    subject = File(args.file, runner.name)
-    before = machine.describe()
-    found = [trials(subject, factor, args.trials, Effort()) for factor in (1, 1 + args.slowdown / 100)]
-    after = machine.describe()
-    load = f"load {before.load} before and {after.load} after, on {before.threads} threads"
-    print(f"{args.file.name} on {runner.name}, {load}")  # noqa: T201
-    for each in found:
-        print(each)  # noqa: T201
-    if args.out:
-        rows = [
-            {"factor": each.factor, "seconds": each.seconds, "ratios": [[r.value, r.low, r.high] for r in each.ratios]}
-            for each in found
-        ]
-        args.out.write_text(json.dumps({"machine": before.model_dump(), "trials": rows}, indent=1) + "\n")
+    parser.add_argument("--out", type=Path, default=Path("build/study.json"), metavar="FILE", help="where it is kept")
+    args = parser.parse_args(argv)
+    share = args.slowdown / 100
+    code = 0
+    try:
+        run(args.file, args.out, args.trials, share)
+    except EdgestyleError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        code = error.exit_code
+    except KeyboardInterrupt:
+        code = 130
+    if args.out.exists() and code in (0, 130):
+        found = Study.model_validate_json(args.out.read_text(encoding="utf-8"))
+        print(f"{found.file} on {found.delegate}, {found.machine.threads} threads")  # noqa: T201
+        for each in (0.0, share):
+            print(found.summary(each))  # noqa: T201
+    return code
 
 
 if __name__ == "__main__":
-    from edgestyle.latency import study  # by its name, under which the timing processes find `Slowed`
+    from edgestyle.latency import study  # by its name, under which the timing processes find `trial_here`
 
-    study.main()
+    sys.exit(study.main())
