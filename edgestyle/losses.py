@@ -1,4 +1,4 @@
-"""Content, style and smoothness, as numbers.
+"""Content, style, smoothness and steadiness, as numbers.
 
 The losses are those of Gatys et al. 2016 (CVPR, "Image Style Transfer Using Convolutional Neural Networks") as Johnson
 et al. 2016 (arXiv:1603.08155) train networks with them, each divided by its own scale so that one set of weights does
@@ -7,16 +7,22 @@ for most paintings: 0 is perfect, 1 is as far as showing nothing.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from edgestyle.colors import PreserveColor, chroma, luminance, match
+from edgestyle.errors import ConfigError
 from edgestyle.perceptual import PerceptualNetwork
 
 CONTENT_LAYER = "relu3_3"
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu3_4")
+GREY_LEVEL = 1 / 255
+"""One step of an 8-bit picture: the noise that `stability_loss` is measured with."""
 
 
 def gram_matrix(features: Tensor) -> Tensor:
@@ -35,7 +41,7 @@ def gram_matrix(features: Tensor) -> Tensor:
 def content_loss(features: Tensor, photo: Tensor) -> Tensor:
     """Squared feature distance over the photo's own power: `|F - P|^2 / |P|^2` (Gatys eq. 1, normalised). (B,)"""
     features, photo = features.float(), photo.float()
-    return (features - photo).square().mean((1, 2, 3)) / photo.square().mean((1, 2, 3))
+    return (features - photo).square().mean((1, 2, 3)) / photo.square().mean((1, 2, 3)).clamp_min(1e-12)
 
 
 def gram_loss(gram: Tensor, target: Tensor) -> Tensor:
@@ -44,10 +50,53 @@ def gram_loss(gram: Tensor, target: Tensor) -> Tensor:
 
 
 def total_variation(x: Tensor) -> Tensor:
-    """Mean squared step between neighbours, both ways. (B, C, H, W) -> (B,)"""
+    """Mean squared step between neighbours, both ways (Johnson et al. 2016, section 3.2). (B, C, H, W) -> (B,)"""
     down = (x[:, :, 1:] - x[:, :, :-1]).square().mean((1, 2, 3))
     across = (x[:, :, :, 1:] - x[:, :, :, :-1]).square().mean((1, 2, 3))
     return down + across
+
+
+def stability_loss(pictures: Tensor, disturbed: Tensor) -> Tensor:
+    """How much louder noise of `GREY_LEVEL` on the photo is in the picture: `|N(x + n) - N(x)|^2 / |n|^2`. (B,)
+
+    1 is as loud as it came in. A network that amplifies noise paints grain into flat dark areas, flickers in video, and
+    makes much of the rounding of int8. Zheng et al. 2016 (arXiv:1604.04326) train classifiers so, against small noise.
+    """
+    return (pictures - disturbed).square().mean((1, 2, 3)) / GREY_LEVEL**2
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """What is measured where, and what counts how much. By default content and style are those of `edgestyle score`."""
+
+    style_weight: float = 1.0
+    """How much style counts against content: beta / alpha of Gatys et al."""
+    content_layers: tuple[str, ...] = (CONTENT_LAYER,)
+    """VGG-19's layers at which content is compared; their mean counts."""
+    content_scales: tuple[tuple[int, float], ...] = ((1, 1.0),)
+    """(n, weight): content at 1/n of the picture's size. Coarse content holds light, dark and large shapes and leaves
+    fine strokes free; fine content holds every edge."""
+    style_layers: tuple[str, ...] = STYLE_LAYERS
+    style_scales: tuple[int, ...] = (1, 2)
+    """n: style at 1/n of the picture's size, summed. The half size sees strokes twice as long for a quarter of the
+    price of deeper layers."""
+    variation_weight: float = 0.0
+    """Of total variation: smooths single pixels."""
+    stability_weight: float = 0.0
+    """Of `stability_loss`."""
+    preserve_color: PreserveColor = "no"
+    """Whether pictures keep the photo's colours, and how; see `edgestyle.colors`."""
+    color_weight: float = 20.0
+    """With "luminance": what squared distance from the photo's chroma costs."""
+
+    def __post_init__(self) -> None:
+        for name in ("style_weight", "variation_weight", "stability_weight", "color_weight"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be 0 or more")
+        if self.preserve_color not in get_args(PreserveColor):
+            raise ConfigError(f"preserve_color is {self.preserve_color!r}; one of {', '.join(get_args(PreserveColor))}")
+        if not (self.content_layers and self.content_scales and self.style_layers and self.style_scales):
+            raise ConfigError("content and style need at least one layer and one scale each")
 
 
 @dataclass(frozen=True)
@@ -57,32 +106,99 @@ class Losses:
     content: Tensor
     style: Tensor
     variation: Tensor
+    color: Tensor
+    """Squared distance from the photo's chroma; 0 unless luminance alone is styled."""
 
 
 class PerceptualLoss:
-    """Compares pictures with their photos and with one painting.
+    """Compares pictures with their photos and with one painting, or with one of several."""
 
-    Style is summed over four layers and two scales: the picture as it is and averaged to half its size, which sees
-    strokes twice as long for a quarter of the price of deeper layers.
-    """
-
-    def __init__(self, network: PerceptualNetwork, painting: Tensor) -> None:
-        """Measure `painting`, (1, 3, H, W) RGB in [0, 1], at the size at which its strokes should appear."""
+    def __init__(
+        self, network: PerceptualNetwork, paintings: Tensor | Sequence[Tensor], config: LossConfig | None = None
+    ) -> None:
+        """Measure paintings, (1, 3, H, W) RGB in [0, 1] each, at the size at which their strokes should appear."""
         self.network = network
-        with torch.no_grad():
-            self.targets = [gram_matrix(f) for scale in (1, 2) for f in self._style_features(painting, scale)]
+        self.config = config or LossConfig()
+        self.paintings = [paintings] if isinstance(paintings, Tensor) else list(paintings)
+        self.targets: dict[tuple[int, str], Tensor] = {}
+        """(scale, layer) -> Gram matrices of all paintings, (S, C, C); empty where they depend on the photo."""
+        if self.config.preserve_color == "no":
+            grams = [self._style_grams(painting) for painting in self.paintings]
+            self.targets = {key: torch.cat([gram[key] for gram in grams]) for key in grams[0]}
 
-    def __call__(self, pictures: Tensor, photos: Tensor) -> Losses:
-        """Losses of `pictures` made from `photos`, both (B, 3, H, W) RGB in [0, 1]."""
-        with torch.no_grad():
-            photo = self.network(photos, (CONTENT_LAYER,))[CONTENT_LAYER]
-        features = self.network(pictures, (*STYLE_LAYERS, CONTENT_LAYER))
-        measured = [features[layer] for layer in STYLE_LAYERS] + self._style_features(pictures, 2)
-        pairs = zip(measured, self.targets, strict=True)
-        style = torch.stack([gram_loss(gram_matrix(f), target) for f, target in pairs]).sum(0)
-        return Losses(content_loss(features[CONTENT_LAYER], photo), style, total_variation(pictures))
+    def __call__(self, pictures: Tensor, photos: Tensor, styles: Tensor | None = None) -> Losses:
+        """Losses of `pictures` made from `photos`, both (B, 3, H, W) RGB in [0, 1].
 
-    def _style_features(self, pictures: Tensor, scale: int) -> list[Tensor]:
-        """Features of every style layer, of pictures averaged to 1 / `scale` of their size."""
-        features = self.network(F.avg_pool2d(pictures, scale) if scale > 1 else pictures, STYLE_LAYERS)
-        return [features[layer] for layer in STYLE_LAYERS]
+        Args:
+            pictures: What is judged.
+            photos: What it was made from.
+            styles: (B, S), which painting each picture is to look like; a blend aims at the blend of their Gram
+                matrices. The first painting if None.
+        """
+        config = self.config
+        if styles is None:
+            styles = F.one_hot(torch.zeros(len(pictures), dtype=torch.long), len(self.paintings)).to(pictures)
+        color = pictures.new_zeros(len(pictures))
+        variation = total_variation(pictures)
+        targets = self._targets(photos, styles)
+        if config.preserve_color == "luminance":
+            color = (chroma(pictures) - chroma(photos)).square().mean((1, 2, 3))
+            pictures, photos = luminance(pictures), luminance(photos)
+        content = style = pictures.new_zeros(len(pictures))
+        content_weights = dict(config.content_scales)
+        for scale in sorted({*content_weights, *config.style_scales}):
+            features = self.network(shrink(pictures, scale), self._layers(scale))
+            if scale in content_weights:
+                content = content + content_weights[scale] * self._content(features, shrink(photos, scale))
+            for layer in config.style_layers if scale in config.style_scales else ():
+                style = style + gram_loss(gram_matrix(features[layer]), targets[scale, layer])
+        return Losses(content, style, variation, color)
+
+    def weighted(self, losses: Losses) -> Tensor:
+        """What is minimised, (B,): `alpha content + beta style` with alpha = 1 (Gatys eq. 7), and the other terms."""
+        config = self.config
+        return (
+            losses.content
+            + config.style_weight * losses.style
+            + config.variation_weight * losses.variation
+            + config.color_weight * losses.color
+        )
+
+    def _content(self, features: dict[str, Tensor], photos: Tensor) -> Tensor:
+        layers = self.config.content_layers
+        with torch.no_grad():
+            aims = self.network(photos, layers)
+        return torch.stack([content_loss(features[layer], aims[layer]) for layer in layers]).mean(0)
+
+    def _targets(self, photos: Tensor, styles: Tensor) -> dict[tuple[int, str], Tensor]:
+        """The Gram matrices that each picture is to have: (scale, layer) -> (B, C, C)."""
+        if self.targets:
+            return {key: torch.einsum("bs,scd->bcd", styles.to(grams), grams) for key, grams in self.targets.items()}
+        rows = [self._recoloured(photo[None], weights) for photo, weights in zip(photos, styles, strict=True)]
+        return {key: torch.cat([row[key] for row in rows]) for key in rows[0]}
+
+    @torch.no_grad()
+    def _recoloured(self, photo: Tensor, weights: Tensor) -> dict[tuple[int, str], Tensor]:
+        """Blended Gram matrices of the paintings in the colours of one photo: (scale, layer) -> (1, C, C)."""
+        total: dict[tuple[int, str], Tensor] = {}
+        for painting, weight in zip(self.paintings, weights.tolist(), strict=True):
+            if weight:
+                grams = self._style_grams(match(painting, photo, self.config.preserve_color))
+                total = {key: total.get(key, 0) + weight * gram for key, gram in grams.items()}
+        return total
+
+    @torch.no_grad()
+    def _style_grams(self, painting: Tensor) -> dict[tuple[int, str], Tensor]:
+        layers = self.config.style_layers
+        features = {scale: self.network(shrink(painting, scale), layers) for scale in self.config.style_scales}
+        return {(scale, layer): gram_matrix(found[layer]) for scale, found in features.items() for layer in layers}
+
+    def _layers(self, scale: int) -> Iterable[str]:
+        config = self.config
+        content = config.content_layers if scale in dict(config.content_scales) else ()
+        return dict.fromkeys((*content, *(config.style_layers if scale in config.style_scales else ())))
+
+
+def shrink(pictures: Tensor, scale: int) -> Tensor:
+    """Pictures averaged to 1 / `scale` of their size."""
+    return F.avg_pool2d(pictures, scale) if scale > 1 else pictures

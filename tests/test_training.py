@@ -1,49 +1,37 @@
-"""Training: losses against numbers worked by hand, photos, and runs that stop and go on."""
+"""Training: photos, and runs that stop, go on, break down and run out of disk."""
 
 from __future__ import annotations
 
-import json
+import errno
+import os
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
 
-from edgestyle import images
+from edgestyle import checkpoint, images
 from edgestyle.cli import main
-from edgestyle.errors import CheckError, ConfigError, ImageError, UnavailableError, UsageError
+from edgestyle.errors import CheckError, ConfigError, ImageError, UsageError
 from edgestyle.feedforward import FeedForward, FeedForwardConfig
-from edgestyle.losses import (
-    PerceptualLoss,
-    content_loss,
-    gram_loss,
-    gram_matrix,
-    total_variation,
-)
-from edgestyle.perceptual import VGG19, find_vgg_weights
+from edgestyle.losses import PerceptualLoss
+from edgestyle.perceptual import student
+from edgestyle.training import loop
 from edgestyle.training.initialisation import unit_variance
-from edgestyle.training.loop import STATE, Progress, Run, TrainConfig, train
+from edgestyle.training.loop import LOSS, Progress, Run, TrainConfig, train
 from edgestyle.training.photos import Photos, load_painting
+from edgestyle.training.state import STATE
+
+if TYPE_CHECKING:
+    from edgestyle.checkpoint import Checkpoint
 
 SMALL = FeedForwardConfig(width=8, trunk_width=8, trunk_blocks=1)
 CONFIG = TrainConfig(network=SMALL, steps=4, batch=1, crop=64, scales=(64, 80), identity_steps=60, context=8)
-
-
-@pytest.fixture(scope="session")
-def vgg_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """VGG-19's layers with seeded random weights: features of the right shape and scale, not those of ImageNet."""
-    rng = np.random.default_rng(0)
-    arrays, channels = {}, 3
-    for name in ("1_1", "1_2", "2_1", "2_2", "3_1", "3_2", "3_3", "3_4"):
-        width = 64 * 2 ** (int(name[0]) - 1)
-        arrays[f"conv{name}.weight"] = rng.normal(0, (2 / channels / 9) ** 0.5, (width, channels, 3, 3))
-        arrays[f"conv{name}.bias"] = np.zeros(width)
-        channels = width
-    path = tmp_path_factory.mktemp("vgg") / "vgg.npz"
-    np.savez(path, **{key: value.astype(np.float16) for key, value in arrays.items()})
-    return path
 
 
 @pytest.fixture(scope="session")
@@ -59,94 +47,43 @@ def photo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, photo in images.sample_photos().items():
         images.write(folder / f"{name}.png", images.centre_crop(photo, (88, 100)))
     (folder / "broken.jpg").write_text("not a photo")
+    images.write(folder / "icon.png", np.zeros((1, 3, 16, 300), np.float32))
     return folder
 
 
 @pytest.fixture(scope="session")
-def loss(vgg_weights: Path, painting: Path) -> PerceptualLoss:
-    return PerceptualLoss(VGG19(vgg_weights), load_painting(painting, 64))
+def photos(photo_folder: Path) -> Photos:
+    return Photos.load(photo_folder, dark=0.5)
 
 
-# Losses ---------------------------------------------------------------------------------------------------------------
-
-
-def test_gram_matrix_by_hand() -> None:
-    features = torch.tensor([[1.0, 2.0], [3.0, 4.0]]).reshape(1, 2, 1, 2)  # 2 channels, 1x2 pixels
-    assert gram_matrix(features).tolist() == [[[5 / 4, 11 / 4], [11 / 4, 25 / 4]]]
-
-
-def test_gram_matrix_does_not_depend_on_the_memory_layout() -> None:
-    features = torch.rand(2, 5, 6, 7, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(gram_matrix(features), gram_matrix(features.to(memory_format=torch.channels_last)))
-
-
-def test_losses_by_hand() -> None:
-    photo = torch.tensor([1.0, 2.0]).reshape(1, 1, 1, 2)
-    assert content_loss(photo * 3, photo).tolist() == [4.0]  # |2 P|^2 / |P|^2
-    gram = torch.tensor([[[3.0, 0.0], [0.0, 4.0]]])
-    assert gram_loss(gram * 1.5, gram).tolist() == [0.25]
-    step = torch.tensor([[0.0, 1.0], [0.0, 1.0]]).reshape(1, 1, 2, 2)
-    assert total_variation(step).tolist() == [1.0]  # every step across is 1, every step down 0
-
-
-def test_the_painting_itself_has_no_style_loss(loss: PerceptualLoss, painting: Path) -> None:
-    picture = load_painting(painting, 64)
-    losses = loss(picture, picture)
-    assert losses.content.item() == pytest.approx(0, abs=1e-6)
-    assert losses.style.item() == pytest.approx(0, abs=1e-6)
-    assert loss(torch.full_like(picture, 0.5), picture).style.item() > 0.1
-
-
-def test_vgg_gives_the_layers_that_were_asked_for(vgg_weights: Path) -> None:
-    vgg = VGG19(vgg_weights)
-    features = vgg(torch.rand(1, 3, 64, 48), ("relu1_1", "relu3_3"))
-    assert {name: tuple(value.shape) for name, value in features.items()} == {
-        "relu1_1": (1, 64, 64, 48),
-        "relu3_3": (1, 256, 16, 12),
-    }
-    with pytest.raises(ConfigError, match="relu5_1"):
-        vgg(torch.rand(1, 3, 64, 64), ("relu5_1",))
-
-
-def test_vgg_takes_bgr_minus_the_mean(vgg_weights: Path, tmp_path: Path) -> None:
-    with np.load(vgg_weights) as stored:
-        arrays = dict(stored)
-    arrays["conv1_1.weight"] = np.zeros_like(arrays["conv1_1.weight"])
-    arrays["conv1_1.weight"][0, 0, 1, 1] = 1  # its first channel repeats the first input channel: blue
-    np.savez(tmp_path / "vgg.npz", **arrays)
-    blue = torch.zeros(1, 3, 8, 8)
-    blue[:, 2] = 1
-    features = VGG19(tmp_path / "vgg.npz")(blue, ("relu1_1",))["relu1_1"]
-    assert features[0, 0, 4, 4].item() == pytest.approx(255 - 103.939, rel=1e-3)
-
-
-def test_missing_or_foreign_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EDGESTYLE_DATA", str(tmp_path))
-    with pytest.raises(UnavailableError, match="EDGESTYLE_DATA"):
-        find_vgg_weights()
-    np.savez(tmp_path / "other.npz", a=np.zeros(3))
-    with pytest.raises(ConfigError, match="conv1_1"):
-        VGG19(tmp_path / "other.npz")
+@pytest.fixture(scope="session")
+def loss(painting: Path) -> PerceptualLoss:
+    return PerceptualLoss(student(), load_painting(painting, 64), LOSS)
 
 
 # Photos ---------------------------------------------------------------------------------------------------------------
 
 
-def test_photos_skip_what_cannot_be_read(photo_folder: Path) -> None:
-    photos = Photos.load(photo_folder)
+def test_photos_skip_what_cannot_be_used(photos: Photos) -> None:
     assert len(photos.pictures) == len(images.sample_photos())
-    assert len(photos.skipped) == 1
-    assert "broken.jpg" in photos.skipped[0]
+    assert len(photos.skipped) == 2
+    assert any("broken.jpg" in line for line in photos.skipped)
+    assert any("icon.png is 300x16 pixels" in line for line in photos.skipped)
+    assert photos.smaller_than(88) == 0
+    assert photos.smaller_than(89) == 4
 
 
-def test_no_readable_photo_is_refused(tmp_path: Path) -> None:
+def test_no_usable_photo_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"")
-    with pytest.raises(UsageError, match="training needs a folder of photos"):
+    with pytest.raises(UsageError, match=r"a\.jpg is empty.*training needs a folder of photos"):
         Photos.load(tmp_path)
 
 
-def test_crops_have_the_size_whatever_the_photos_are(photo_folder: Path) -> None:
-    photos = Photos.load(photo_folder)
+def test_photos_come_with_every_installation() -> None:
+    assert len(Photos.samples().pictures) > 8
+
+
+def test_crops_have_the_size_whatever_the_photos_are(photos: Photos) -> None:
     for size in (64, 256):  # smaller and larger than the photos
         crops = photos.crops(3, size, (64, 512), torch.Generator().manual_seed(1))
         assert crops.shape == (3, 3, size, size)
@@ -154,10 +91,24 @@ def test_crops_have_the_size_whatever_the_photos_are(photo_folder: Path) -> None
         assert 0 <= crops.min() < crops.max() <= 1
 
 
+def test_dark_crops_are_darker_and_in_grey_levels() -> None:
+    white = Photos((torch.full((3, 64, 64), 255, dtype=torch.uint8),), dark=1.0)
+    crops = white.crops(8, 64, (64, 64), torch.Generator().manual_seed(0))
+    assert crops.amin((1, 2, 3)).max() < 1
+    torch.testing.assert_close(crops * 255, (crops * 255).round())
+
+
 def test_a_tiny_painting_is_refused(tmp_path: Path) -> None:
     images.write(tmp_path / "dot.png", np.zeros((1, 3, 8, 8), np.float32))
-    with pytest.raises(ImageError, match="8x8"):
+    with pytest.raises(ImageError, match=r"8x8.*at least 64x64"):
         load_painting(tmp_path / "dot.png", 512)
+
+
+def test_a_large_painting_is_brought_to_its_size(tmp_path: Path) -> None:
+    images.write(tmp_path / "large.png", np.full((1, 3, 1200, 2400), 0.25, np.float32))
+    painting = load_painting(tmp_path / "large.png", 96)
+    assert painting.shape == (1, 3, 96, 192)
+    assert painting.mean().item() == pytest.approx(0.25, abs=2e-3)
 
 
 # Runs -----------------------------------------------------------------------------------------------------------------
@@ -165,26 +116,24 @@ def test_a_tiny_painting_is_refused(tmp_path: Path) -> None:
 
 def test_first_weights_give_unit_variance() -> None:
     generator = torch.Generator().manual_seed(0)
-    net, photos = FeedForward(SMALL), torch.rand(8, 3, 64, 64, generator=generator)
-    unit_variance(net, photos)
+    net, crops = FeedForward(SMALL), torch.rand(8, 3, 64, 64, generator=generator)
+    unit_variance(net, crops)
     seen = {}
     for name in ("stem", "down", "head"):
         layer = net.get_submodule(name)
         layer.register_forward_hook(lambda _, __, out, name=name: seen.update({name: out.detach()}))
-    net(photos)
+    net(crops)
     for out in seen.values():
         torch.testing.assert_close(out.std((0, 2, 3)), torch.ones(out.shape[1]), atol=1e-3, rtol=0)
         torch.testing.assert_close(out.mean((0, 2, 3)), torch.zeros(out.shape[1]), atol=1e-3, rtol=0)
 
 
-def test_training_begins_at_the_photo(photo_folder: Path) -> None:
-    """Repeating the photo in an even contrast is learned before the painting comes in."""
-    photos = Photos.load(photo_folder)
+def test_training_begins_at_the_photo(photos: Photos) -> None:
+    """Repeating the photo is learned before the painting comes in."""
     crops = photos.crops(4, 64, (64, 80), torch.Generator().manual_seed(1))
 
     def error(run: Run) -> float:
-        net = run.result()
-        return (net(crops) - (0.5 + net.norm(crops) / 4).clamp(0, 1)).abs().mean().item()
+        return (run.result()(crops) - (0.5 + run.net.norm(crops) / 4).clamp(0, 1)).abs().mean().item()
 
     begun = Run(replace(CONFIG, learning_rate=5e-3))
     before = error(begun)
@@ -202,10 +151,11 @@ def _same_weights(a: FeedForward, b: FeedForward) -> bool:
     return all(torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters(), strict=True))
 
 
-def test_a_resumed_run_is_the_same_run(photo_folder: Path, loss: PerceptualLoss, tmp_path: Path) -> None:
-    photos = Photos.load(photo_folder)
+def test_a_resumed_run_is_the_same_run_bit_for_bit(photos: Photos, loss: PerceptualLoss, tmp_path: Path) -> None:
     whole = Run(CONFIG)
-    assert [report.step for report in _train(whole, photos, loss, tmp_path / "whole")] == [1, 2, 3, 4]
+    reports = _train(whole, photos, loss, tmp_path / "whole")
+    assert [report.step for report in reports] == [1, 2, 3, 4]
+    assert [report.fraction for report in reports] == [0.25, 0.5, 0.75, 1.0]
     # Two steps in a run of four (its rate is constant until 60 %), saved, and the other two in another process's stead.
     first = Run(CONFIG)
     for _ in range(2):
@@ -217,60 +167,178 @@ def test_a_resumed_run_is_the_same_run(photo_folder: Path, loss: PerceptualLoss,
     assert not _same_weights(whole.result(), FeedForward(SMALL))
 
 
-def test_ctrl_c_finishes_the_step_and_saves(photo_folder: Path, loss: PerceptualLoss, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_finishes_the_step_and_saves(
+    photos: Photos, loss: PerceptualLoss, tmp_path: Path, number: signal.Signals
+) -> None:
     run = Run(CONFIG)
+    before = signal.getsignal(number)
     with pytest.raises(KeyboardInterrupt):
         train(
             run,
-            Photos.load(photo_folder),
+            photos,
             loss,
             lambda: run.save(tmp_path),
-            lambda progress: signal.raise_signal(signal.SIGINT) if progress.step == 2 else None,
+            lambda progress: signal.raise_signal(number) if progress.step == 1 else None,
         )
-    assert Run.resume(tmp_path, CONFIG).step == 2
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert Run.resume(tmp_path, CONFIG).step == 2  # it came after the first step had been judged
+    assert signal.getsignal(number) is before
+
+
+def test_time_ends_a_run_too() -> None:
+    config = TrainConfig(steps=1000, minutes=10)
+    assert config.fraction(100, 0) == 0.1
+    assert config.fraction(100, 300) == 0.5
+    assert config.fraction(1, 700) == 1
+    assert config.rate(500, 360) == pytest.approx(config.learning_rate)  # until 60 % of the time
+    assert config.rate(500, 480) == pytest.approx(config.learning_rate / 2)
 
 
 def test_a_run_of_another_configuration_is_refused(tmp_path: Path) -> None:
     Run(CONFIG).save(tmp_path)
-    assert Run.resume(tmp_path, replace(CONFIG, steps=8)).config.steps == 8
-    with pytest.raises(ConfigError, match=r"style_weight 1\.0, not 9"):
-        Run.resume(tmp_path, replace(CONFIG, style_weight=9))
+    assert Run.resume(tmp_path, replace(CONFIG, steps=8, learning_rate=1e-4)).config.steps == 8
+    with pytest.raises(ConfigError, match=r"loss\.style_weight 1\.0, not 9"):
+        Run.resume(tmp_path, replace(CONFIG, loss=replace(LOSS, style_weight=9)))
+    with pytest.raises(ConfigError, match="paintings"):
+        Run.resume(tmp_path, replace(CONFIG, paintings=("another",)))
     (tmp_path / STATE).write_bytes(b"torn")
     with pytest.raises(ConfigError, match="cannot be resumed"):
         Run.resume(tmp_path, CONFIG)
 
 
-def test_divergence_is_noticed(photo_folder: Path, loss: PerceptualLoss) -> None:
+def test_a_full_disk_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run(CONFIG)
-    with torch.no_grad():
-        run.net.head.bias.fill_(float("nan"))
-    crops = Photos.load(photo_folder).crops(1, CONFIG.side, (64, 64), run.generator)
-    with pytest.raises(CheckError, match="learning-rate"):
-        run.advance(crops, loss)
+    run.save(tmp_path)
+
+    def write_half(_state: object, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(torch, "save", write_half)
+    run.step = 7
+    with pytest.raises(OSError, match="No space left"):
+        run.save(tmp_path)
+    assert Run.resume(tmp_path, CONFIG).step == 0
+    assert [path.name for path in tmp_path.iterdir()] == [STATE]
 
 
-@pytest.mark.parametrize("wrong", [{"crop": 60}, {"crop": 32}, {"context": 4}, {"steps": 0}, {"scales": (300, 200)}])
+def test_nan_is_noticed_before_it_reaches_the_weights(photos: Photos, loss: PerceptualLoss) -> None:
+    run = Run(CONFIG)
+    good = [parameter.clone() for parameter in run.net.parameters()]
+    crops = photos.crops(1, CONFIG.side, (64, 64), run.generator)
+    with pytest.raises(CheckError, match=r"NaN.*learning-rate below 0\.0012"):
+        run.advance(crops * float("nan"), loss)
+    assert all(torch.equal(a, b) for a, b in zip(good, run.net.parameters(), strict=True))
+
+
+def test_divergence_is_noticed() -> None:
+    meter = loop._Meter(100)
+    values = {"content": 1.0, "style": 1.0, "variation": 0.0, "stability": 1.0, "total": 2.0, "seconds": 0.1}
+    assert not any(meter.update(100 + step, values) for step in range(1, 250))
+    assert any(meter.update(350 + step, {**values, "total": 20.0}) for step in range(1, 50))
+    run = Run(CONFIG)
+    assert "diverges" in meter.complaint(run)
+    assert meter.progress(run).images_per_second == pytest.approx(10)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"crop": 60},
+        {"crop": 32},
+        {"context": 4},
+        {"steps": 0},
+        {"scales": (300, 200)},
+        {"style_size": 32},
+        {"minutes": -1},
+        {"learning_rate": 0},
+    ],
+)
 def test_impossible_settings_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         replace(CONFIG, **wrong)
 
 
+# The command ----------------------------------------------------------------------------------------------------------
+
+SETTINGS = ["--batch", "1", "--crop", "64", "--style-size", "64", "--accelerator", "cpu"]
+
+
 def test_train_by_the_command_line(
-    vgg_weights: Path, painting: Path, photo_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    painting: Path, photo_folder: Path, tiny_checkpoint: Checkpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out, photo = tmp_path / "mine", next(photo_folder.glob("*.png"))
-    command = ["train", "--style", painting, "--photos", photo_folder, "--vgg", vgg_weights, "--out", out]
-    settings = ["--batch", 1, "--crop", 64, "--style-size", 64, "--title", "Coffee"]
-    assert main([*map(str, [*command, *settings]), "--steps", "1"]) == 0
-    assert main([*map(str, [*command, *settings]), "--steps", "2"]) == 0
+    out, photo = tmp_path / "mine", str(photo_folder / "chelsea.png")
+    command = ["train", "--style", str(painting), "--photos", str(photo_folder), "--out", str(out), *SETTINGS]
+    command += ["--from", str(tiny_checkpoint.folder), "--title", "Coffee", "--preview-every", "1", "--tensorboard"]
+    assert main([*command, "--steps", "2"]) == 0
+    assert main([*command, "--steps", "3"]) == 0
     captured = capsys.readouterr()
-    assert "skipped:" in captured.err
-    assert "going on from step 1" in captured.err
-    assert main(["stylize", str(photo), "--model", str(out), "-o", str(tmp_path / "out.png")]) == 0
-    assert images.read(tmp_path / "out.png").shape == images.read(photo).shape
-    arguments = ["--painting", painting, "--photos", photo, "--vgg", vgg_weights, "--sheet", tmp_path / "sheet.png"]
-    assert main(["score", str(out), *map(str, arguments), "--record"]) == 0
-    assert "content" in capsys.readouterr().out
-    assert images.read(tmp_path / "sheet.png").shape == (1, 3, 256, 2 * 256 + 4)
-    assert json.loads((out / "measured.json").read_text()).keys() == {"content", "style", "photos"}
+    assert "2 file(s) skipped, 4 photo(s) to learn on" in captured.err
+    assert "going on from step 2" in captured.err
+    assert "photos/s" in captured.err
+    assert f"edgestyle export --model {out}" in captured.out
+    assert [path.name for path in sorted((out / "previews").iterdir())] == [f"step-00000{n}.jpg" for n in (1, 2, 3)]
+    assert images.read(out / "contact_sheet.jpg").shape == (1, 3, 4 * 260 - 4, 2 * 260 - 4)
+    assert list((out / "tensorboard").iterdir())
+    config = checkpoint.read(out).config
+    assert config.styles[0].title == "Coffee"
+    assert config.training["start"] == tiny_checkpoint.sha256()
+    assert main(["stylize", photo, "--model", str(out), "-o", str(tmp_path / "out.png")]) == 0
+    assert images.read(tmp_path / "out.png").shape == images.read(Path(photo)).shape
+    assert main([*command, "--steps", "4", "--style-weight", "2"]) == 2
+    assert "loss.style_weight 1.0, not 2.0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--photos", "nowhere"], "nowhere"),
+        (["--from", "great_wav"], "great_wave"),
+        (["--perceptual", "none.npz"], "none.npz"),
+        (["--crop", "100"], "multiple of 8"),
+        (["--preserve-color", "hue"], "hue"),
+    ],
+)
+def test_bad_requests_are_one_line(
+    arguments: list[str],
+    message: str,
+    painting: Path,
+    photo_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command = [
+        "train",
+        "--style",
+        str(painting),
+        "--photos",
+        str(photo_folder),
+        "--out",
+        str(tmp_path / "out"),
+        *SETTINGS,
+    ]
+    assert main([*command, "--steps", "1", *arguments]) in (1, 2)
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("edgestyle: error: ")
+    assert message in error
+
+
+def test_two_processes_train_one_network(
+    painting: Path, photo_folder: Path, tiny_checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    out = tmp_path / "two"
+    arguments = ["--style", painting, "--photos", photo_folder, "--from", tiny_checkpoint.folder, "--out", out]
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "edgestyle", "train"]
+    done = subprocess.run(
+        [sys.executable, *launch, *map(str, arguments), *SETTINGS, "--steps", "2"],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("step 2  ") == 1  # one process tells
+    assert checkpoint.read(out).config.training["machine"].startswith("2 x ")
+    stored = torch.load(out / STATE, weights_only=True)
+    assert stored["step"] == 2
+    assert len({tuple(state.tolist()) for state in stored["generators"]}) == 2  # each draws photos of its own

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any
@@ -51,13 +52,54 @@ def steps(text: str, total: int) -> Iterator[Callable[[int, str], None]]:
 
     console = _console(stderr=True)
     if not console.is_terminal:
-        every = max(1, total // 20)
-        yield lambda done, remark: note(f"{text} {done}/{total}  {remark}") if done % every == 0 else None
+        yield _lines(text, total)
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, TextColumn("{task.fields[remark]}"), console=console, transient=True) as bar:
         task = bar.add_task(text, total=total, remark="")
         yield lambda done, remark: bar.update(task, completed=done, remark=remark)
+
+
+def _lines(text: str, total: int) -> Callable[[int, str], None]:
+    """A line each time another 5 % are done; with the time left, where that is a matter of minutes."""
+    began, first, told = time.monotonic(), -1, 0
+
+    def update(done: int, remark: str) -> None:
+        nonlocal first, told
+        first = done if first < 0 else first  # a run that goes on does not begin at 0
+        part = done * 20 // total
+        if part > told or total < 20:
+            told = part
+            left = (time.monotonic() - began) * (total - done) / max(1, done - first) / 60
+            note(f"{text} {done}/{total}  {remark}{f'  {left:.0f} min left' if left >= 1 else ''}")
+
+    return update
+
+
+@contextmanager
+def silent() -> Iterator[Callable[[int, str], None]]:
+    """In place of `steps` and `progress` where another process tells."""
+    yield lambda _done, _remark: None
+
+
+@contextmanager
+def download() -> Iterator[Callable[[int, int], None]]:
+    """Says on stderr how far a download is, from when it begins.
+
+    Yields:
+        What to call with bytes so far and in all, 0 if unknown.
+    """
+    from contextlib import ExitStack
+
+    with ExitStack() as stack:
+        bars: list[Callable[[int, str], None]] = []
+
+        def update(done: int, total: int) -> None:
+            if not bars:
+                bars.append(stack.enter_context(steps("downloading", max(1, total // 1_000_000))))
+            bars[0](done // 1_000_000, "MB")
+
+        yield update
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[str] = ()) -> None:

@@ -1,4 +1,4 @@
-"""`edgestyle train`: a painting becomes a network."""
+"""`edgestyle train`: paintings become a network."""
 
 from __future__ import annotations
 
@@ -7,24 +7,33 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgestyle.cli import output
+from edgestyle.errors import UsageError
 
 if TYPE_CHECKING:
-    from edgestyle.checkpoint import CheckpointConfig
-    from edgestyle.training.loop import Run, TrainConfig
+    from collections.abc import Callable
+
+    from lightning_fabric import Fabric
+
+    from edgestyle.checkpoint import Checkpoint
+    from edgestyle.manifest import Style
+    from edgestyle.training.loop import Progress, Run, TrainConfig
     from edgestyle.training.photos import Photos
 
 EPILOG = """\
 examples:
   edgestyle train --style painting.jpg --photos photos/ --out runs/mine
-  edgestyle train --style painting.jpg --photos photos/ --out runs/bold --style-weight 3 --style-size 384
-  edgestyle stylize photo.jpg --model runs/mine
+  edgestyle train --style painting.jpg --from great_wave --minutes 10      # a style of your own from a trained network
+  edgestyle train --style painting.jpg --photos photos/ --style-weight 3 --style-size 384
+  torchrun --nproc-per-node 2 -m edgestyle train --style painting.jpg --photos photos/ --out runs/mine
 
-The same command again goes on where it stopped; Ctrl-C saves first. The checkpoint in --out can be used at any time.
+Nothing is downloaded: pictures are compared by a small network that comes with edgestyle (--perceptual student).
+--perceptual vgg19 fetches VGG-19 once (575 MB); a file with VGG-19's weights is taken too (docs/training.md).
 
-Training compares pictures by the features of VGG-19. Its weights are not part of edgestyle: give an .npz file with
-conv1_1.weight, conv1_1.bias, ... to conv3_4 (the original Caffe weights) by --vgg, or set EDGESTYLE_DATA to a folder
-that holds weights/vgg19_conv1_1-conv3_4_fp16.npz.
+The same command again goes on where it stopped; Ctrl-C saves first. --out can be used as --model at any time, and
+contact_sheet.jpg in it shows how far it is.
 """
+MANY_STEPS = 1_000_000
+"""With --minutes alone, it is the time that ends a run."""
 
 
 def add(subparsers: Any) -> None:
@@ -32,107 +41,233 @@ def add(subparsers: Any) -> None:
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "train",
         help="a painting and a folder of photos to a network of your own",
-        description="Train a feed-forward network to paint photos in the style of one painting.",
+        description="Train a feed-forward network to paint photos in the style of one painting, or of several.",
         epilog=EPILOG,
     )
-    parser.add_argument("--style", type=Path, required=True, metavar="FILE", help="the painting")
     parser.add_argument(
-        "--photos", type=Path, required=True, metavar="FOLDER", help="photos to learn on, better hundreds"
+        "--style",
+        type=Path,
+        action="append",
+        required=True,
+        metavar="FILE",
+        help="a painting; again for each further one",
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the checkpoint goes")
-    parser.add_argument("--title", default="", help="of the painting; default: the name of its file")
-    parser.add_argument("--artist", default="", help="of the painting")
-    parser.add_argument("--year", default="", help="of the painting")
-    parser.add_argument("--licence", default="unstated", help="of the weights, and what the training photos allow")
-    parser.add_argument("--vgg", type=Path, metavar="FILE", help="VGG-19 weights, see below")
-    group = parser.add_argument_group("settings", "the defaults do for most paintings")
-    group.add_argument("--steps", type=int, default=12_000, help="batches to learn from; default 12000")
+    parser.add_argument(
+        "--photos", type=Path, metavar="FOLDER", help="photos to learn on, better hundreds; default: scikit-image's"
+    )
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where the checkpoint goes; default: runs/STYLE")
+    parser.add_argument("--from", dest="start", metavar="MODEL", help="begin with a trained network, not from scratch")
+    parser.add_argument(
+        "--perceptual", default="student", metavar="student|vgg19|FILE", help="what compares pictures; default student"
+    )
+    about = parser.add_argument_group("record", "kept in the checkpoint; for several paintings in the order of --style")
+    about.add_argument("--title", action="append", default=[], help="of the painting; default: the name of its file")
+    about.add_argument("--artist", action="append", default=[], help="of the painting")
+    about.add_argument("--year", action="append", default=[], help="of the painting")
+    about.add_argument("--licence", default="unstated", help="of the weights, and what the training photos allow")
+    _add_settings(parser.add_argument_group("settings", "the defaults do for most paintings"))
+    machine = parser.add_argument_group("machine")
+    machine.add_argument("--accelerator", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="default auto")
+    machine.add_argument("--precision", default="bf16", choices=("bf16", "fp32"), help="of convolutions; default bf16")
+    machine.add_argument("--preview-every", type=int, default=1000, metavar="N", help="steps; default 1000")
+    machine.add_argument("--tensorboard", action="store_true", help="write curves into OUT/tensorboard")
+    parser.set_defaults(run=run)
+
+
+def _add_settings(group: Any) -> None:
+    group.add_argument("--steps", type=int, help="batches to learn from; default 12000, or as many as --minutes allow")
+    group.add_argument("--minutes", type=float, default=0, metavar="N", help="stop after so long; default: no limit")
     group.add_argument("--batch", type=int, default=2, help="photos in a batch; default 2")
     group.add_argument("--crop", type=int, default=256, help="side of the training crops in pixels; default 256")
-    group.add_argument("--style-weight", type=float, default=1.0, help="style against content; default 1")
+    group.add_argument("--style-weight", type=float, default=1.0, help="style against content (beta/alpha); default 1")
     group.add_argument(
         "--style-size", type=int, default=512, help="short side of the painting: stroke size; default 512"
     )
+    group.add_argument(
+        "--content-layers",
+        default="relu3_3",
+        metavar="A,B",
+        help="of VGG-19, where content is compared; default relu3_3",
+    )
+    group.add_argument(
+        "--preserve-color",
+        default="no",
+        choices=("no", "luminance", "histogram"),
+        help="keep the photo's colours: style luminance alone, or recolour the painting like each photo; default no",
+    )
     group.add_argument("--learning-rate", type=float, default=1.2e-3, help="default 0.0012")
     group.add_argument("--seed", type=int, default=0)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Train, or go on training."""
-    from edgestyle import checkpoint
+    from edgestyle import perceptual
     from edgestyle.files import make_folder
     from edgestyle.losses import PerceptualLoss
-    from edgestyle.perceptual import VGG19, find_vgg_weights
-    from edgestyle.training.loop import STATE, Run, TrainConfig, train
-    from edgestyle.training.photos import Photos, load_painting
+    from edgestyle.training import devices
+    from edgestyle.training.loop import train
+    from edgestyle.training.photos import load_painting
 
-    config = TrainConfig(
-        steps=args.steps,
-        batch=args.batch,
-        crop=args.crop,
-        style_weight=args.style_weight,
-        learning_rate=args.learning_rate,
-        seed=args.seed,
-    )
-    weights = find_vgg_weights(args.vgg)
-    painting = load_painting(args.style, args.style_size)
+    args.out = args.out or Path("runs") / args.style[0].stem
+    styles, start = _styles(args), _start(args)
+    config = _config(args, start)
+    paintings = [load_painting(path, config.style_size) for path in args.style]
+    photos = _photos(args, config)
     make_folder(args.out)
-    photos = Photos.load(args.photos)
-    for line in photos.skipped:
-        output.note(f"skipped: {line}")
-    if (args.out / STATE).exists():
-        current = Run.resume(args.out, config)
-        output.note(f"going on from step {current.step}")
-    else:
-        current = Run(config)
-        current.initialise(photos)
-
-    def save() -> None:
-        current.save(args.out)
-        checkpoint.write(args.out, _describe(args, current, photos), current.result())
-
-    loss = PerceptualLoss(VGG19(weights), painting)
-    with output.steps("training", config.steps) as update:
+    fabric = devices.start(args.accelerator, config.precision)
+    first: bool = fabric.is_global_zero
+    with fabric.rank_zero_first(), output.download() as fetched:
+        network = perceptual.load(config.perceptual, fetched).to(fabric.device)
+    loss = PerceptualLoss(network, [painting.to(fabric.device) for painting in paintings], config.loss)
+    current = _begin(args.out, config, start, photos, fabric)
+    if first:
+        _remark(photos, current)
+    save, watch = _saver(args, current, styles, photos), _watcher(args, current)
+    with output.steps("training", 1000) if first else output.silent() as update:
         try:
-            train(
-                current, photos, loss, save, lambda p: update(p.step, f"content {p.content:.3f}  style {p.style:.3f}")
-            )
+            train(current, photos, loss, save, lambda progress: watch(progress, update))
         except KeyboardInterrupt:
-            output.note(f"stopped at step {current.step} and saved; the same command goes on from there")
+            if first:
+                output.note(f"stopped at step {current.step} and saved; the same command goes on from there")
             raise
-    output.say(f"{args.out}")
-    output.say(f"\nnext:\n  edgestyle stylize photo.jpg --model {args.out} -o out.png")
+    if first:
+        output.say(f"{args.out}  {current.step} steps  {current.seconds / 60:.1f} minutes")
+        output.say(f"\nnext:\n  edgestyle stylize photo.jpg --model {args.out} -o out.png")
+        output.say(f"  edgestyle export --model {args.out} --target all")
     return 0
 
 
-def _describe(args: argparse.Namespace, current: Run, photos: Photos) -> CheckpointConfig:
-    """The checkpoint's configuration: what was learned, and from what."""
-    import platform
-    from dataclasses import asdict
-
-    import torch
-
-    from edgestyle.checkpoint import CheckpointConfig
-    from edgestyle.files import sha256
+def _styles(args: argparse.Namespace) -> tuple[Style, ...]:
+    """What is known of each painting."""
     from edgestyle.manifest import Style
 
-    config: TrainConfig = current.config
-    settings = {key: value for key, value in asdict(config).items() if key not in ("network", "steps")}
-    style = Style(name=args.style.stem, title=args.title or args.style.stem, artist=args.artist, year=args.year)
-    return CheckpointConfig(
-        name=args.out.resolve().name,
-        family="feedforward",
-        network=asdict(config.network),
-        styles=(style,),
-        training={
-            **settings,
-            "steps": current.step,
-            "style_size": args.style_size,
-            "painting_sha256": sha256(args.style),
-            "photos": len(photos.pictures),
-            "minutes": round(current.seconds / 60, 1),
-            "machine": f"{platform.machine()} CPU, {torch.get_num_threads()} threads, torch {torch.__version__}",
-        },
-        licence=args.licence,
+    count = len(args.style)
+    names = [path.stem for path in args.style]
+    if count > 1:
+        raise UsageError("a network learns one painting; give one --style")
+    if len(set(names)) < count:
+        raise UsageError(
+            f"paintings are told apart by the names of their files; {' and '.join(names)} are not different"
+        )
+    for option in ("title", "artist", "year"):
+        if len(getattr(args, option)) > count:
+            raise UsageError(f"--{option} came {len(getattr(args, option))} times for {count} painting(s)")
+    rows = zip(
+        names,
+        args.title + names[len(args.title) :],
+        args.artist + [""] * (count - len(args.artist)),
+        args.year + [""] * (count - len(args.year)),
+        strict=True,
     )
+    return tuple(Style(name=name, title=title, artist=artist, year=year) for name, title, artist, year in rows)
+
+
+def _start(args: argparse.Namespace) -> Checkpoint | None:
+    from edgestyle import checkpoint
+
+    return checkpoint.find(args.start) if args.start else None
+
+
+def _config(args: argparse.Namespace, start: Checkpoint | None) -> TrainConfig:
+    """The settings of a run, from the command line and from the network to begin with."""
+    from dataclasses import replace
+
+    from edgestyle.feedforward import FeedForwardConfig
+    from edgestyle.files import sha256
+    from edgestyle.training.loop import LOSS, TrainConfig
+
+    network = start.network().config if start else FeedForwardConfig()
+    return TrainConfig(
+        network=network,
+        loss=replace(
+            LOSS,
+            style_weight=args.style_weight,
+            content_layers=tuple(args.content_layers.split(",")),
+            preserve_color=args.preserve_color,
+        ),
+        perceptual=args.perceptual,
+        paintings=tuple(sha256(path) for path in args.style if path.is_file()),
+        start=start.sha256() if start else "",
+        style_size=args.style_size,
+        steps=args.steps if args.steps is not None else MANY_STEPS if args.minutes else TrainConfig.steps,
+        minutes=args.minutes,
+        batch=args.batch,
+        crop=args.crop,
+        learning_rate=args.learning_rate,
+        precision=args.precision,
+        seed=args.seed,
+    )
+
+
+def _photos(args: argparse.Namespace, config: TrainConfig) -> Photos:
+    from edgestyle.training.photos import Photos
+
+    return Photos.load(args.photos, dark=config.dark) if args.photos else Photos.samples(dark=config.dark)
+
+
+def _remark(photos: Photos, current: Run) -> None:
+    """Say what is unusual about the photos, and where a run goes on."""
+    count, small = len(photos.pictures), photos.smaller_than(current.config.crop)
+    for line in photos.skipped[:10]:
+        output.note(f"skipped: {line}")
+    if photos.skipped:
+        output.note(f"{len(photos.skipped)} file(s) skipped, {count} photo(s) to learn on")
+    if small:
+        output.note(
+            f"{small} of {count} photos are shorter than the crop of {current.config.crop} pixels and are enlarged"
+        )
+    if count < 20:
+        output.note(f"{count} photo(s) to learn on: enough to try; for a filter to keep, give hundreds by --photos")
+    if current.step:
+        output.note(f"going on from step {current.step}")
+
+
+def _begin(out: Path, config: TrainConfig, start: Checkpoint | None, photos: Photos, fabric: Fabric) -> Run:
+    """The run that `out` holds, or a new one."""
+    from edgestyle.training.loop import Run
+    from edgestyle.training.state import STATE
+
+    if (out / STATE).exists():
+        return Run.resume(out, config, fabric)
+    if start:
+        return Run(config, start.network(), fabric)
+    fresh = Run(config, fabric=fabric)
+    with output.progress("learning to repeat the photo") if fabric.is_global_zero else output.silent():
+        fresh.initialise(photos)
+    return fresh
+
+
+def _saver(args: argparse.Namespace, current: Run, styles: tuple[Style, ...], photos: Photos) -> Callable[[], None]:
+    """What writes the state and the checkpoint; each file appears whole or not at all."""
+    from edgestyle import checkpoint
+    from edgestyle.training import record
+
+    def save() -> None:
+        current.save(args.out)
+        if current.fabric.is_global_zero:
+            about = record.describe(current, args.out.resolve().name, styles, photos, args.licence)
+            checkpoint.write(args.out, about, current.result())
+            if current.fraction >= 1:
+                record.write_preview(args.out, current)
+
+    return save
+
+
+def _watcher(args: argparse.Namespace, current: Run) -> Callable[[Progress, Callable[[int, str], None]], None]:
+    """What follows each step: the progress bar, pictures and curves."""
+    from edgestyle.training import record
+
+    first = current.fabric.is_global_zero
+    curves = record.curves(args.out) if args.tensorboard and first else None
+
+    def watch(progress: Progress, update: Callable[[int, str], None]) -> None:
+        losses = f"content {progress.content:.3f}  style {progress.style:.3f}"
+        update(
+            int(1000 * progress.fraction), f"step {progress.step}  {losses}  {progress.images_per_second:.1f} photos/s"
+        )
+        if curves:
+            curves(progress)
+        if first and progress.step % args.preview_every == 0 and progress.fraction < 1:
+            record.write_preview(args.out, current)
+
+    return watch

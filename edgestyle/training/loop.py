@@ -1,40 +1,61 @@
-"""The training loop: photos and one painting in, a checkpoint out. Stopped at any step, it goes on from there."""
+"""The training loop: photos and paintings in, a checkpoint out. Stopped at any step, it goes on from there."""
 
 from __future__ import annotations
 
 import copy
-import json
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from edgestyle.errors import CheckError, ConfigError
 from edgestyle.feedforward import FeedForward, FeedForwardConfig, deploy
-from edgestyle.files import staged
-from edgestyle.losses import Losses, PerceptualLoss
+from edgestyle.losses import GREY_LEVEL, LossConfig, Losses, PerceptualLoss, stability_loss
+from edgestyle.training import devices, state
 from edgestyle.training.initialisation import learn_identity, unit_variance
 from edgestyle.training.photos import Photos
 
-STATE = "state.pt"
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+FREE = ("steps", "minutes", "learning_rate")
+"""Settings that a run may be gone on with though they have changed."""
+_PATIENCE = 200
+"""Steps before a loss that grows is called divergence."""
+_DIVERGED = 3.0
+"""Times its lowest running mean."""
+
+LOSS = LossConfig(content_scales=((1, 0.6), (2, 0.2), (4, 0.2)), variation_weight=3.0, stability_weight=3e-4)
+"""What training minimises by default."""
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How to train. A run can only be resumed with the configuration that it was started with, but for `steps`."""
+    """How to train. A run can only be resumed with the configuration that it was started with, but for `FREE`."""
 
     network: FeedForwardConfig = field(default_factory=FeedForwardConfig)
+    loss: LossConfig = LOSS
+    perceptual: str = "student"
+    """Network whose features are compared, see `edgestyle.perceptual.load`."""
+    paintings: tuple[str, ...] = ()
+    """SHA-256 of each painting's file."""
+    start: str = ""
+    """SHA-256 of the weights that training began with, if it did not begin with random ones."""
+    style_size: int = 512
+    """Short side of the paintings in pixels: how large their strokes appear."""
     steps: int = 12_000
-    """Batches to learn from."""
+    """Batches to learn from, at most."""
+    minutes: float = 0.0
+    """Time to learn, at most; 0 for as long as the steps take."""
     batch: int = 2
-    """Crops in a batch."""
+    """Crops in a batch, of each process."""
     crop: int = 256
     """Side in pixels of what the losses see of a crop; a multiple of 8."""
     context: int = 48
@@ -43,14 +64,13 @@ class TrainConfig:
     lies anywhere inside, so that the border is looked at now and then."""
     scales: tuple[int, int] = (352, 576)
     """Short side of the photos that crops are cut from, drawn evenly between the two."""
-    style_weight: float = 1.0
-    """How much style counts against content (beta / alpha of Gatys et al.)."""
-    variation_weight: float = 5.0
-    """How much total variation counts: smooths single pixels."""
+    dark: float = 0.15
+    """Share of the crops that are darkened from one side."""
     learning_rate: float = 1.2e-3
-    """Adam's, after a warm-up of 100 steps; it falls to zero over the last 40 % of the steps."""
+    """Adam's, after a warm-up of 100 steps; it falls to zero over the last 40 % of the run."""
     identity_steps: int = 400
     """Steps of learning to repeat the photo, before the painting comes in."""
+    precision: devices.Precision = "bf16"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -63,78 +83,126 @@ class TrainConfig:
             raise ConfigError(f"context is {self.context}; it must be a multiple of {FeedForward.stride}")
         if not 0 < self.scales[0] <= self.scales[1]:
             raise ConfigError(f"scales are {self.scales}; they must be two sizes in pixels, the smaller first")
+        if not 64 <= self.style_size <= 2048:
+            raise ConfigError(f"style_size is {self.style_size}; it must be from 64 to 2048 pixels")
+        if not 0 <= self.minutes < float("inf"):
+            raise ConfigError(f"minutes is {self.minutes}; it must be 0 (no limit) or more")
+        if not 0 < self.learning_rate < 1:
+            raise ConfigError(f"learning_rate is {self.learning_rate}; it must be between 0 and 1")
 
     @property
     def side(self) -> int:
         """Side of a crop with its context, in pixels."""
         return self.crop + 2 * self.context
 
-    def rate(self, step: int) -> float:
+    def fraction(self, step: int, seconds: float) -> float:
+        """How much of the run is done after so many steps and seconds, 0 to 1."""
+        by_time = seconds / (60 * self.minutes) if self.minutes else 0.0
+        return min(1.0, max(step / self.steps, by_time))
+
+    def rate(self, step: int, seconds: float = 0.0) -> float:
         """Learning rate at `step`. Constant until 60 %, so that a run can be lengthened while it is there."""
         warm_up = min(1.0, (step + 1) / 100)
-        cool_down = min(1.0, (self.steps - step) / (0.4 * self.steps))
+        cool_down = min(1.0, (1 - self.fraction(step, seconds)) / 0.4)
         return self.learning_rate * warm_up * cool_down
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What a run says of itself after a step."""
+    """What a run says of itself after a step. Losses are running means, before weighting."""
 
     step: int
+    fraction: float
+    """Of the run, 0 to 1."""
     content: float
-    """Running mean, as is style."""
     style: float
+    variation: float
+    stability: float
+    total: float
+    """Weighted: what is minimised."""
+    images_per_second: float
+    """Of all processes."""
 
 
 class Run:
     """A training run: the network, its average, the optimiser and the random numbers, as they are after a step."""
 
-    def __init__(self, config: TrainConfig, start: FeedForward | None = None) -> None:
-        """Begin a run, from `start` or from random weights."""
+    def __init__(self, config: TrainConfig, start: FeedForward | None = None, fabric: Fabric | None = None) -> None:
+        """Begin a run, from `start` or from random weights, on `fabric`'s device (by default the CPU)."""
         self.config = config
+        self.fabric = fabric or devices.start("cpu", config.precision)
         self.step = 0
         self.seconds = 0.0
-        self.generator = torch.Generator().manual_seed(config.seed)
-        torch.manual_seed(config.seed)
+        self.generator = torch.Generator().manual_seed(config.seed + 7919 * self.fabric.global_rank)
+        torch.manual_seed(config.seed)  # the same first weights in every process
         net = copy.deepcopy(start) if start is not None else FeedForward(config.network)
-        self.net = net.train().requires_grad_(True).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        net = net.train().requires_grad_(True).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.net: FeedForward = net.to(self.fabric.device)
         self.average = copy.deepcopy(self.net).requires_grad_(False)
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=config.learning_rate, betas=(0.9, 0.99))
+        self._parallel, self._stepper = self.fabric.setup(self.net, self.optimizer)
 
     def initialise(self, photos: Photos) -> None:
         """First weights: every channel of unit variance, then a few hundred steps of learning to repeat the photo."""
-        config = self.config
-        unit_variance(self.net, photos.crops(16, config.crop, config.scales, self.generator))
+        config, device = self.config, self.fabric.device
+        generator = torch.Generator().manual_seed(config.seed)  # the same photos in every process
+        unit_variance(self.net, photos.crops(16, config.crop, config.scales, generator).to(device))
         small = config.crop // 2 // FeedForward.stride * FeedForward.stride
-        crops = (photos.crops(8, small, config.scales, self.generator) for _ in range(config.identity_steps))
+        crops = (photos.crops(8, small, config.scales, generator).to(device) for _ in range(config.identity_steps))
         learn_identity(self.net, crops, config.learning_rate)
+        for parameter in self.net.parameters() if self.fabric.world_size > 1 else ():
+            torch.distributed.broadcast(parameter.data, 0)
         self.average.load_state_dict(self.net.state_dict())
 
-    def advance(self, photos: Tensor, loss: PerceptualLoss) -> Losses:
+    @property
+    def fraction(self) -> float:
+        """How much of the run is done, 0 to 1."""
+        return self.config.fraction(self.step, self.seconds)
+
+    def advance(self, photos: Tensor, loss: PerceptualLoss) -> dict[str, float]:
         """One step of Adam on a batch of photos, (B, 3, side, side) in [0, 1], where side is `config.side`.
 
+        Returns:
+            The means of the losses by name, and their weighted sum as "total".
+
         Raises:
-            CheckError: The loss is NaN or infinite.
+            CheckError: A loss or gradient is NaN or infinite. The weights are as they were before.
         """
         config = self.config
         for group in self.optimizer.param_groups:
-            group["lr"] = config.rate(self.step)
-        top, left = torch.randint(2 * config.context + 1, (2,), generator=self.generator).tolist()
-        inside = (..., slice(top, top + config.crop), slice(left, left + config.crop))
-        with torch.autocast(photos.device.type, torch.bfloat16):
-            losses = loss(self.net(photos).float()[inside], photos[inside])
-        total = (
-            losses.content + config.style_weight * losses.style + config.variation_weight * losses.variation
-        ).mean()
-        if not torch.isfinite(total):
-            raise CheckError(f"the loss is {total.item()} at step {self.step}; try a smaller --learning-rate")
+            group["lr"] = config.rate(self.step, self.seconds)
+        photos = photos.to(self.fabric.device)
+        styles = None
+        with self.fabric.autocast():
+            losses, stability = self._losses(photos, styles, loss)
+        total = (loss.weighted(losses) + loss.config.stability_weight * stability).mean()
         self.optimizer.zero_grad()
-        total.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.net.parameters(), 5.0)
-        self.optimizer.step()
+        self.fabric.backward(total)
+        norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), 5.0)
+        if not torch.isfinite(norm):  # of the gradient that all processes share, so that all stop at once
+            raise CheckError(
+                f"training broke down at step {self.step}: a loss or its gradient is NaN or infinite; "
+                f"go on from the last checkpoint with a --learning-rate below {config.learning_rate:g}"
+            )
+        self._stepper.step()
         self.step += 1
         self._update_average()
-        return losses
+        means = {name: getattr(losses, name).mean().item() for name in ("content", "style", "variation")}
+        return {**means, "stability": stability.mean().item(), "total": total.item()}
+
+    def _losses(self, photos: Tensor, styles: Tensor | None, loss: PerceptualLoss) -> tuple[Losses, Tensor]:
+        """Losses of what lies anywhere inside the pictures, and how steady the first picture is, where that counts."""
+        config, count = self.config, len(photos)
+        top, left = torch.randint(2 * config.context + 1, (2,), generator=self.generator).tolist()
+        inside = (..., slice(top, top + config.crop), slice(left, left + config.crop))
+        shown, chosen = photos, styles
+        if loss.config.stability_weight:
+            noise = GREY_LEVEL * torch.randn(photos[:1].shape, generator=self.generator)
+            shown = torch.cat([photos, photos[:1] + noise.to(photos.device)])
+            chosen = None if styles is None else torch.cat([styles, styles[:1]])
+        pictures = self._parallel(shown, *(() if chosen is None else (chosen,))).float()[inside]
+        again = pictures[count:] if len(pictures) > count else pictures[:1]
+        return loss(pictures[:count], photos[inside], styles), stability_loss(pictures[:1], again)
 
     def _update_average(self) -> None:
         """Exponential moving average of the weights (Polyak & Juditsky 1992): smoother than any single step."""
@@ -144,50 +212,65 @@ class Run:
                 average.lerp_(current, 1 - decay)
 
     def result(self) -> FeedForward:
-        """The averaged network in deploy form."""
-        return deploy(self.average)
+        """The averaged network in deploy form, on the CPU."""
+        return deploy(self.average).cpu()
 
     def save(self, folder: Path) -> None:
-        """Write the whole state into `folder`, whole or not at all."""
-        state = {
-            "config": json.dumps(asdict(self.config)),
-            "step": self.step,
-            "seconds": self.seconds,
-            "net": self.net.state_dict(),
-            "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "generator": self.generator.get_state(),
-        }
-        with staged(folder / STATE) as staging:
-            torch.save(state, staging / STATE)
+        """Write the whole state into `folder`, whole or not at all. To be called in every process; the first writes."""
+        generators = self._gather(self.generator.get_state())
+        if self.fabric.is_global_zero:
+            state.save(
+                folder,
+                self.config,
+                {
+                    "step": self.step,
+                    "seconds": self.seconds,
+                    "net": self.net.state_dict(),
+                    "average": self.average.state_dict(),
+                    "optimizer": self.optimizer.state_dict(),
+                    "generators": generators,
+                },
+            )
+        self.fabric.barrier()
 
     @classmethod
-    def resume(cls, folder: Path, config: TrainConfig) -> Run:
-        """The run that was saved in `folder`.
+    def resume(cls, folder: Path, config: TrainConfig, fabric: Fabric | None = None) -> Run:
+        """The run that was saved in `folder`: on one device, the same bit for bit as if it had never stopped.
 
         Raises:
             ConfigError: The file is damaged, or of a run with another configuration.
         """
-        try:
-            state: dict[str, Any] = torch.load(folder / STATE, weights_only=True)
-            stored = json.loads(state["config"])
-        except Exception as error:  # torch raises many types for a damaged file
-            raise ConfigError(f"{folder / STATE} cannot be resumed from: {error}") from error
-        now = json.loads(json.dumps(asdict(config)))
-        differing = [f.name for f in fields(config) if f.name != "steps" and stored.get(f.name) != now[f.name]]
-        if differing:
-            name = differing[0]
-            raise ConfigError(
-                f"{folder} holds a run with {name} {stored.get(name)}, not {now[name]}; "
-                "give the same settings to go on, or another --out to start afresh"
-            )
-        run = cls(config)
-        run.step, run.seconds = state["step"], state["seconds"]
-        run.net.load_state_dict(state["net"])
-        run.average.load_state_dict(state["average"])
-        run.optimizer.load_state_dict(state["optimizer"])
-        run.generator.set_state(state["generator"])
+        stored = state.load(folder, config, FREE)
+        run = cls(config, fabric=fabric)
+        run.step, run.seconds = stored["step"], stored["seconds"]
+        run.net.load_state_dict(stored["net"])
+        run.average.load_state_dict(stored["average"])
+        run.optimizer.load_state_dict(stored["optimizer"])
+        if len(stored["generators"]) == run.fabric.world_size:
+            run.generator.set_state(stored["generators"][run.fabric.global_rank])
+        else:  # with more or fewer processes it is another run anyhow; no two may draw the same photos
+            run.generator.manual_seed(config.seed + run.step + 7919 * run.fabric.global_rank)
         return run
+
+    def _gather(self, value: Tensor) -> list[Tensor]:
+        """`value` of every process."""
+        if self.fabric.world_size == 1:
+            return [value]
+        values: list[Any] = [None] * self.fabric.world_size
+        torch.distributed.all_gather_object(values, value)
+        return values
+
+    def agree(self, interrupted: bool, diverged: bool, seconds: float) -> tuple[bool, bool]:
+        """What holds for all processes, so that all stop at the same step: whether any was interrupted or diverged.
+
+        `seconds`, those of the slowest, are added to the run's time.
+        """
+        if self.fabric.world_size > 1:
+            all_ = torch.tensor([interrupted, diverged, seconds], device=self.fabric.device)
+            torch.distributed.all_reduce(all_, torch.distributed.ReduceOp.MAX)
+            interrupted, diverged, seconds = bool(all_[0]), bool(all_[1]), all_[2].item()
+        self.seconds += seconds
+        return interrupted, diverged
 
 
 def train(
@@ -198,38 +281,74 @@ def train(
     report: Callable[[Progress], None],
     save_every: int = 200,
 ) -> None:
-    """Train until `run.config.steps`, calling `save` every `save_every` steps, at the end and on Ctrl-C.
+    """Train until `run.fraction` is 1, calling `save` every `save_every` steps, at the end and on Ctrl-C.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C was pressed; the state after the last whole step has been saved.
+        KeyboardInterrupt: Ctrl-C was pressed or SIGTERM came; the state after the last whole step has been saved.
+        CheckError: The losses are not finite, or grow beyond hope. What was saved last is still there.
     """
-    config, start = run.config, run.step
-    content = style = 0.0
-    with _deferred_interrupt() as interrupted:
-        while run.step < config.steps:
+    meter = _Meter(run.step)
+    with _deferred_interrupt() as signals:
+        while run.fraction < 1:
             began = time.monotonic()
-            batch = photos.crops(config.batch, config.side, config.scales, run.generator)
+            batch = photos.crops(run.config.batch, run.config.side, run.config.scales, run.generator)
             losses = run.advance(batch, loss)
-            keep = min(0.98, 1 - 1 / (run.step - start))
-            content = keep * content + (1 - keep) * losses.content.mean().item()
-            style = keep * style + (1 - keep) * losses.style.mean().item()
-            run.seconds += time.monotonic() - began
-            report(Progress(run.step, content, style))
-            if run.step % save_every == 0 or run.step == config.steps or interrupted.is_set():
+            seconds = time.monotonic() - began
+            diverges = meter.update(run.step, {**losses, "seconds": seconds})
+            interrupted, diverges = run.agree(bool(signals), diverges, seconds)
+            report(meter.progress(run))
+            if diverges:
+                raise CheckError(meter.complaint(run))
+            if run.step % save_every == 0 or run.fraction >= 1 or interrupted:
                 save()
-            if interrupted.is_set():
-                raise KeyboardInterrupt
+            if interrupted:
+                raise KeyboardInterrupt(signals[0] if signals else signal.SIGINT)
+
+
+class _Meter:
+    """Running means of what a run says of itself, over about 50 steps."""
+
+    def __init__(self, start: int) -> None:
+        self.start = start
+        self.means: dict[str, float] = {}
+        self.lowest = float("inf")
+
+    def update(self, step: int, values: dict[str, float]) -> bool:
+        """Take in a step; whether the loss has grown beyond hope."""
+        done = step - self.start
+        keep = min(0.98, 1 - 1 / done)
+        self.means = {name: keep * self.means.get(name, 0.0) + (1 - keep) * value for name, value in values.items()}
+        if done >= _PATIENCE // 4:
+            self.lowest = min(self.lowest, self.means["total"])
+        return done >= _PATIENCE and self.means["total"] > _DIVERGED * self.lowest
+
+    def progress(self, run: Run) -> Progress:
+        losses = {name: value for name, value in self.means.items() if name != "seconds"}
+        speed = run.config.batch * run.fabric.world_size / max(self.means["seconds"], 1e-9)
+        return Progress(run.step, run.fraction, **losses, images_per_second=speed)
+
+    def complaint(self, run: Run) -> str:
+        return (
+            f"training diverges: the loss has grown from {self.lowest:.3g} to {self.means['total']:.3g} by step "
+            f"{run.step}; go on from the last checkpoint with a --learning-rate below {run.config.learning_rate:g}, or "
+            "begin anew with another --out"
+        )
 
 
 @contextmanager
-def _deferred_interrupt() -> Iterator[threading.Event]:
-    """Turns Ctrl-C into an event, so that a step is never cut in half. Only the main thread can receive signals."""
-    event = threading.Event()
+def _deferred_interrupt() -> Iterator[list[int]]:
+    """Turns Ctrl-C and SIGTERM into entries of a list, so that a step is never cut in half.
+
+    Only the main thread can receive signals.
+    """
+    received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield event
+        yield received
         return
-    before = signal.signal(signal.SIGINT, lambda *_: event.set())
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda number, _: received.append(number)) for number in numbers]
     try:
-        yield event
+        yield received
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
