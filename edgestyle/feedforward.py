@@ -1,19 +1,20 @@
-"""The feed-forward family: one small network a painting, built to be cheap on phones.
+"""The feed-forward family: one small network for one painting or several, built to be cheap on phones.
 
-Read top to bottom: configuration, blocks, network, deploy form.
+Read top to bottom: configuration, blocks, network, deploy form, specialization.
 
-The shape follows what mobile runtimes are good at. All the work happens at 1/4 and 1/8 of the picture's size, in
-inverted residuals (Sandler et al. 2018, MobileNetV2, arXiv:1801.04381), and pixel shuffles (Shi et al. 2016,
-arXiv:1609.05158) bring it back. Instance norm teaches well but costs two passes over its input, so it stands only where
-that is small: at 1/8, once a block. At full size the picture is normalised once, by its mean colour and contrast
-(`PictureNorm`), and training starts from weights that give every channel unit variance
-(`edgestyle.training.initialisation`).
+The shape follows what mobile runtimes are good at. All the work happens at 1/4 and 1/8 of the picture's size, most of
+it in plain 3x3 convolutions at 1/8, which phones and their int8 units run near their peak; pixel shuffles (Shi et al.
+2016, arXiv:1609.05158) bring the picture back. There is no norm at run time. What instance norm gives a style network,
+a view of the *whole* picture in each layer, comes from `PictureCode`: a few dozen numbers, from which `Film` computes a
+scale and a shift for each channel. Means of ReLU6 are safe in fp16 and int8 at
+any size, which the variances of an instance norm are not.
 """
 
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -29,110 +30,156 @@ class FeedForwardConfig:
     """Channels at 1/4 of the picture's size."""
     trunk_width: int = 64
     """Channels at 1/8 of the picture's size, where most of the work is done."""
-    trunk_blocks: int = 7
-    """Inverted residuals at 1/8."""
-    trunk_norms: bool = True
-    """Whether each of them has an instance norm."""
+    trunk_blocks: int = 2
+    """Residual blocks at 1/8, two plain 3x3 convolutions each."""
     blocks: int = 1
     """Inverted residuals at 1/4, after the trunk."""
     expansion: int = 2
     """How many times wider the inside of an inverted residual is."""
+    code: int = 32
+    """Length of the code that says what the picture as a whole looks like."""
+    styles: int = 1
+    """Paintings. With more than one, a style vector is the network's second input."""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.trunk_norms, bool):
-            raise ConfigError(f"trunk_norms is {self.trunk_norms!r}; it must be true or false")
         for name, low, high in (
             ("width", 8, 256),
             ("trunk_width", 8, 512),
             ("trunk_blocks", 1, 32),
             ("blocks", 0, 32),
             ("expansion", 1, 8),
+            ("code", 4, 256),
+            ("styles", 1, 1024),
         ):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
                 raise ConfigError(f"{name} is {value!r}; it must be a whole number from {low} to {high}")
 
 
-class PictureNorm(nn.Module):
-    """Subtract the picture's mean colour and divide by its contrast: `(x - mean) / sqrt(var + eps)`.
+class PictureCode(nn.Module):
+    """What a picture as a whole looks like: the mean of each channel, and what a small layer makes of it.
 
-    Both statistics are those of a sample: the mean of 2x2 pixels, every 8 pixels both ways. That costs next to nothing
-    and keeps sums small enough for fp16: a sum over 512x512 pixels may pass 65504, one over 64x64 samples does not.
-    `var` is one number for all channels, so that a colourful picture stays colourful.
+    The squeeze of Hu et al. 2018 (arXiv:1709.01507). The mean is taken one axis at a time, so that no sum passes what
+    fp16 holds, at any size. With several paintings, the style vector is a second part of the same small layer's input,
+    as one-hot vectors choose the norms of Dumoulin et al. 2017 (arXiv:1610.07629); a blend of vectors blends styles.
 
-    Shapes: (B, 3, H, W) in [0, 1] -> (B, 3, H, W); H and W multiples of 8.
+    Shapes: features (B, C, h, w), style (B, S, 1, 1) or None -> (B, length, 1, 1) in [0, 6].
     """
 
-    eps = 1e-3  # contrast floor: a flat picture stays flat, and its noise is not blown up more than 32 times
+    def __init__(self, channels: int, length: int, styles: int) -> None:
+        super().__init__()
+        self.squeeze = nn.Conv2d(channels, length, 1)
+        self.style = nn.Conv2d(styles, length, 1, bias=False) if styles > 1 else None
+        self.act = nn.ReLU6()
 
-    def statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean colour (B, 3, 1, 1) and 1 / contrast (B, 1, 1, 1) of pictures (B, 3, H, W)."""
-        sample: Tensor = nn.functional.avg_pool2d(x, 2, stride=8)  # (B, 3, H/8, W/8)
-        mean = sample.mean((2, 3), keepdim=True)  # (B, 3, 1, 1)
-        var = (sample - mean).square().mean((2, 3), keepdim=True).mean(1, keepdim=True)  # (B, 1, 1, 1)
-        return mean, torch.rsqrt(var + self.eps)
+    def forward(self, x: Tensor, style: Tensor | None) -> Tensor:
+        y = self.squeeze(x.mean(3, keepdim=True).mean(2, keepdim=True))
+        if self.style is not None:
+            y = y + self.style(style)
+        code: Tensor = self.act(y)
+        return code
 
-    def forward(self, x: Tensor) -> Tensor:
-        mean, scale = self.statistics(x)
-        return (x - mean) * scale
+
+def from_code(length: int, channels: int, start: float) -> nn.Conv2d:
+    """A layer from codes to one number a channel, all of which begin near to `start`."""
+    layer = nn.Conv2d(length, channels, 1)
+    nn.init.normal_(layer.weight, std=0.04 / length**0.5)
+    nn.init.constant_(layer.bias, start)  # type: ignore[arg-type]  # it has a bias
+    return layer
+
+
+class Film(nn.Module):
+    """Feature-wise linear modulation (Perez et al. 2018, arXiv:1709.07871): `scale(code) * x + shift(code)`.
+
+    It begins near to `x` itself. Shapes: features (B, C, h, w), code (B, length, 1, 1) -> (B, C, h, w).
+    """
+
+    def __init__(self, channels: int, length: int) -> None:
+        super().__init__()
+        self.scale = from_code(length, channels, start=1)
+        self.shift = from_code(length, channels, start=0)
+
+    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+        y: Tensor = x * self.scale(code) + self.shift(code)
+        return y
+
+
+class Residual(nn.Module):
+    """Two 3x3 convolutions, the first modulated by the picture's code, plus the input. (B, C, h, w) -> the same."""
+
+    def __init__(self, channels: int, length: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)  # the shift is its bias
+        self.film = Film(channels, length)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.act = nn.ReLU6()
+
+    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+        y: Tensor = self.conv2(self.act(self.film(self.conv1(x), code)))
+        return x + y
 
 
 class InvertedResidual(nn.Module):
-    """1x1 expand, 3x3 depthwise, 1x1 project, plus the input. ReLU6 keeps activation ranges known for int8.
-
-    With `normed`, an instance norm (Ulyanov et al. 2016, arXiv:1607.08022) stands before the sum.
+    """1x1 expand, 3x3 depthwise, 1x1 project, plus the input (Sandler et al. 2018, arXiv:1801.04381). ReLU6 keeps
+    activation ranges known for int8.
     """
 
-    def __init__(self, channels: int, expansion: int, normed: bool) -> None:
+    def __init__(self, channels: int, expansion: int) -> None:
         super().__init__()
         inside = channels * expansion
         self.expand = nn.Conv2d(channels, inside, 1)
         self.depthwise = nn.Conv2d(inside, inside, 3, padding=1, groups=inside)
         self.project = nn.Conv2d(inside, channels, 1)
-        self.norm = nn.InstanceNorm2d(channels, affine=True) if normed else nn.Identity()
         self.act = nn.ReLU6()
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.act(self.expand(x))  # (B, expansion C, h, w)
-        y = self.act(self.depthwise(y))
-        y = self.norm(self.project(y))  # (B, C, h, w)
+        y = self.project(self.act(self.depthwise(y)))  # (B, C, h, w)
         return x + y
 
 
 class FeedForward(nn.Module):
     """Photo in, painting out.
 
-    Shapes: (B, 3, H, W) RGB in [0, 1] -> the same; H and W multiples of `stride`, one of them larger.
+    Shapes: photo (B, 3, H, W) RGB in [0, 1] -> picture of the same; H and W multiples of `stride`. A network of several
+    paintings also takes style vectors (B, styles): weights of the paintings that add up to 1.
     """
 
     stride = 8
+    grey = 0.5
+    """What is subtracted from the photo, so that the zero padding of the first convolution is grey, not black."""
 
     def __init__(self, config: FeedForwardConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or FeedForwardConfig()
-        c, t = config.width, config.trunk_width
+        c, t, length = config.width, config.trunk_width, config.code
 
-        def residuals(channels: int, count: int, normed: bool) -> nn.Sequential:
-            return nn.Sequential(*(InvertedResidual(channels, config.expansion, normed) for _ in range(count)))
-
-        self.norm = PictureNorm()
         self.stem = nn.Conv2d(3, c, 8, stride=4, padding=2)
         self.down = nn.Conv2d(c, t, 3, stride=2, padding=1)
-        self.trunk = residuals(t, config.trunk_blocks, normed=config.trunk_norms)
+        self.picture_code = PictureCode(t, length, config.styles)
+        self.film = Film(t, length)
+        self.trunk = nn.ModuleList(Residual(t, length) for _ in range(config.trunk_blocks))
         self.up = nn.Conv2d(t, 4 * c, 1)
         self.up_shuffle = nn.PixelShuffle(2)
-        self.finish = residuals(c, config.blocks, normed=False)
+        self.skip = from_code(length, c, start=1)
+        self.finish = nn.Sequential(*(InvertedResidual(c, config.expansion) for _ in range(config.blocks)))
         self.head_depthwise = nn.Conv2d(c, c, 3, padding=1, groups=c)
         self.head = nn.Conv2d(c, 3 * 4 * 4, 1)
         self.head_shuffle = nn.PixelShuffle(4)
         self.act = nn.ReLU6()
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, style: Tensor | None = None) -> Tensor:
+        if style is not None:
+            style = style[:, :, None, None]  # (B, styles, 1, 1)
         fine = self.stem(
-            self.norm(x)
+            x - self.grey
         )  # (B, c, H/4, W/4); linear, so that nothing of the photo is lost on the short way
-        coarse = self.trunk(self.act(self.down(fine)))  # (B, t, H/8, W/8)
-        y = self.finish(fine + self.up_shuffle(self.up(coarse)))  # (B, c, H/4, W/4)
+        coarse = self.down(fine)  # (B, t, H/8, W/8)
+        code = self.picture_code(self.act(coarse), style)  # (B, code, 1, 1)
+        coarse = self.act(self.film(coarse, code))
+        for block in self.trunk:
+            coarse = block(coarse, code)
+        y = self.finish(fine * self.skip(code) + self.up_shuffle(self.up(coarse)))  # (B, c, H/4, W/4)
         y = self.head(self.head_depthwise(y))  # (B, 48, H/4, W/4)
         picture: Tensor = self.head_shuffle(torch.sigmoid(y))  # (B, 3, H, W)
         return picture
@@ -141,7 +188,31 @@ class FeedForward(nn.Module):
 def deploy(net: FeedForward) -> FeedForward:
     """The form that is saved and exported: a frozen copy in evaluation mode, its weights in the default memory layout.
 
-    Instance norms need the picture and stay. What one target alone wants of a graph (its *dialect*) is in that target's
-    own file.
+    What one target alone wants of a graph (its *dialect*) is in that target's own file.
     """
     return copy.deepcopy(net).eval().requires_grad_(False).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload, no-any-return]
+
+
+@torch.no_grad()
+def specialize(net: FeedForward, weights: Sequence[float]) -> FeedForward:
+    """A network of one painting, or of one blend, out of a network of several: exact, and costs nothing at run time.
+
+    The style vector enters only linear layers, so that a constant vector is a constant bias.
+
+    Args:
+        net: A network of several paintings.
+        weights: The style vector, one weight a painting.
+
+    Raises:
+        ConfigError: The network is of one painting, or the number of weights is not that of its paintings.
+    """
+    config = net.config
+    if config.styles == 1 or len(weights) != config.styles:
+        raise ConfigError(f"{len(weights)} weights for a network of {config.styles} style(s); give one weight a style")
+    vector = torch.tensor(weights, dtype=torch.float32)[:, None, None]
+    state = copy.deepcopy(net.state_dict())
+    code = nn.functional.conv2d(vector[None], state.pop("picture_code.style.weight"))
+    state["picture_code.squeeze.bias"] += code.flatten()
+    single = FeedForward(replace(config, styles=1))
+    single.load_state_dict(state)
+    return deploy(single)

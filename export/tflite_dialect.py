@@ -7,7 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from edgestyle.feedforward import FeedForward
@@ -18,19 +18,12 @@ def dialect(net: FeedForward) -> FeedForward:
 
     - A pixel shuffle is one DEPTH_TO_SPACE, not four TRANSPOSE and three RESHAPE. The convolution before it is given
       the channel order of that op; only pointwise ops stand between the two.
-    - The sampling of the picture's mean is a depthwise convolution: XNNPACK refuses pooling whose stride is larger than
-      its window, and LiteRT's own kernel for it takes a seventh of the whole network's time.
-    - An instance norm is written out: the converter puts torch's own between two TRANSPOSE.
     """
     net = copy.deepcopy(net)
     for convolution, shuffle in (("up", "up_shuffle"), ("head", "head_shuffle")):
         block = getattr(net, shuffle).upscale_factor
         _order_rows_first(getattr(net, convolution), block)
         setattr(net, shuffle, DepthToSpace(block))
-    net.norm = _pool_by_convolution(net.norm)
-    for block in net.trunk.children():
-        if isinstance(block.norm, nn.InstanceNorm2d):
-            block.norm = MeanNorm(block.norm)
     return net
 
 
@@ -40,22 +33,6 @@ def _order_rows_first(convolution: nn.Conv2d, block: int) -> None:
         assert parameter is not None  # noqa: S101  # for mypy: all our convolutions have a bias
         colours = parameter.data.view(-1, block * block, *parameter.shape[1:])  # (colour, row and column, ...)
         parameter.data = colours.transpose(0, 1).reshape(parameter.shape)
-
-
-def _pool_by_convolution(norm: nn.Module) -> Any:
-    """`norm` with its average pooling as a depthwise convolution."""
-    traced = fx.symbolic_trace(norm)
-    for node in traced.graph.nodes:
-        if node.target is nn.functional.avg_pool2d:
-            node.target = _depthwise_mean
-    traced.recompile()
-    return traced
-
-
-def _depthwise_mean(x: Tensor, window: int, stride: int) -> Tensor:
-    channels = x.shape[1]
-    weight = x.new_full((channels, 1, window, window), 1 / window**2)
-    return nn.functional.conv2d(x, weight, stride=stride, groups=channels)
 
 
 class ChannelLast(nn.Module):
@@ -68,29 +45,6 @@ class ChannelLast(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         stylized: Tensor = self.net(image.permute(0, 3, 1, 2))
         return stylized.permute(0, 2, 3, 1)
-
-
-class MeanNorm(nn.Module):
-    """Instance norm by means, on (B, C, H, W)."""
-
-    weight: Tensor
-    bias: Tensor
-
-    def __init__(self, norm: nn.InstanceNorm2d) -> None:
-        super().__init__()
-        self.eps = norm.eps
-        self.register_buffer("weight", norm.weight.detach().view(1, -1, 1, 1))
-        self.register_buffer("bias", norm.bias.detach().view(1, -1, 1, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        centred = x - _mean(x)
-        variance = _mean(centred.square())
-        return centred * (self.weight * torch.rsqrt(variance + self.eps)) + self.bias
-
-
-def _mean(x: Tensor) -> Tensor:
-    """Mean over each channel, one axis at a time: shorter sums for devices that add in fp16. (B, C, 1, 1)"""
-    return x.mean(3, keepdim=True).mean(2, keepdim=True)
 
 
 class DepthToSpace(nn.Module):

@@ -67,14 +67,14 @@ def _with_eight_bit_ends(net: FeedForward) -> nn.Module:
     """`net` from and to [0, 255], the range of Core ML's images.
 
     Core ML's images can carry a scale of their own, but coremltools makes it an op in fp32 before everything else, off
-    the Neural Engine. So the scale is an op like others, by 1/256: that leaves all 8 bits of a pixel exact in fp16.
-    1/255 does not, and a picture norm that subtracts the mean of a flat sky from a flat sky is left with the rounding
-    (49.8 dB on such a photo; 68.4 so). To that norm the two are the same picture, but for its epsilon.
+    the Neural Engine. So the scale is an op like others, by 1/256, which leaves all 8 bits of a pixel exact in fp16, as
+    1/255 does not; the first convolution makes up for the difference.
     """
     import torch
 
     net = copy.deepcopy(net)
-    net.norm.eps *= (255 / 256) ** 2
+    net.grey *= 255 / 256
+    net.stem.weight.data *= 256 / 255
 
     class EightBitEnds(torch.nn.Module):
         def __init__(self) -> None:

@@ -45,14 +45,11 @@ MODEL = "Data/com.apple.CoreML/model.mlmodel"
 WEIGHTS = "Data/com.apple.CoreML/weights/weight.bin"
 OPS = {
     "add",
-    "avg_pool",
     "clip",
     "conv",
-    "instance_norm",
     "mul",
     "pixel_shuffle",
     "reduce_mean",
-    "rsqrt",
     "sigmoid",
     "sub",
 }

@@ -1,7 +1,8 @@
-"""The feed-forward network: its shapes, its deploy form, its input norm and its configuration."""
+"""The feed-forward network: its shapes, its deploy form, its code of the picture, its styles and its configuration."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 from torch import nn
 
 from edgestyle.errors import ConfigError
-from edgestyle.feedforward import FeedForward, FeedForwardConfig, PictureNorm, deploy
+from edgestyle.feedforward import FeedForward, FeedForwardConfig, Film, PictureCode, deploy, specialize
 
 TINY = FeedForwardConfig(width=8, trunk_width=16, trunk_blocks=1)
 
@@ -35,7 +36,7 @@ def test_a_photo_becomes_a_picture_of_its_size(shape: tuple[int, int], config: F
 
 
 def test_the_default_network_is_small() -> None:
-    assert sum(parameter.numel() for parameter in FeedForward().parameters()) < 200_000
+    assert sum(parameter.numel() for parameter in FeedForward().parameters()) < 220_000
 
 
 def test_pictures_of_a_batch_do_not_mix() -> None:
@@ -61,21 +62,58 @@ def test_the_deploy_form_is_a_frozen_copy_in_the_default_layout() -> None:
 
 def test_the_deploy_form_holds_what_phones_take() -> None:
     kinds = {type(module) for module in deploy(FeedForward()).modules() if not list(module.children())}
-    assert kinds == {PictureNorm, nn.Conv2d, nn.Identity, nn.InstanceNorm2d, nn.PixelShuffle, nn.ReLU6}
+    assert kinds == {nn.Conv2d, nn.PixelShuffle, nn.ReLU6}
 
 
-def test_picture_norm_against_numbers_worked_by_hand() -> None:
-    """Left half 0.2, right half 0.6, all channels: mean 0.4, variance 0.04."""
-    x = torch.full((1, 3, 8, 16), 0.2)
-    x[..., 8:] = 0.6
-    expected = torch.where(x > 0.5, 0.2, -0.2) / (0.04 + PictureNorm.eps) ** 0.5
-    torch.testing.assert_close(PictureNorm()(x), expected)
+def test_a_picture_code_against_numbers_worked_by_hand() -> None:
+    """Means 1 and 3; 2 * 1 - 3 + 0.5 is negative, and 3 * 3 is past 6."""
+    code, x = PictureCode(2, 3, styles=1), torch.tensor([[[[0.0, 2.0]], [[3.0, 3.0]]]])
+    with torch.no_grad():
+        code.squeeze.weight.copy_(torch.tensor([[2.0, -1.0], [0.0, 3.0], [1.0, 1.0]])[:, :, None, None])
+        code.squeeze.bias.copy_(torch.tensor([0.5, 0.0, 0.5]))
+    assert code(x, None).flatten().tolist() == [0.0, 6.0, 4.5]
 
 
-def test_picture_norm_takes_brightness_away_and_leaves_a_flat_picture_flat() -> None:
-    norm, x = PictureNorm(), photo(16, 16)
-    torch.testing.assert_close(norm(x + 0.25), norm(x), atol=1e-4, rtol=1e-4)
-    assert norm(torch.full((1, 3, 16, 16), 0.7)).abs().max() < 1e-4
+def test_film_begins_near_to_its_input() -> None:
+    x, code = torch.randn(1, 8, 4, 4), 6 * torch.rand(1, 32, 1, 1)
+    torch.testing.assert_close(Film(8, 32)(x, code), x, atol=0.5, rtol=0.5)
+
+
+def test_the_picture_as_a_whole_reaches_every_corner() -> None:
+    """The last corner of the picture changes when the first does, far beyond what convolutions see."""
+    net, x = deploy(FeedForward(TINY)), photo(256, 256)
+    other = x.clone()
+    other[..., :8, :8] = 1
+    assert not torch.equal(net(x)[..., -8:, -8:], net(other)[..., -8:, -8:])
+
+
+# Several paintings ----------------------------------------------------------------------------------------------------
+
+MANY = replace(TINY, styles=3)
+
+
+def test_a_style_vector_changes_the_picture_of_its_own_photo_alone() -> None:
+    net, x = deploy(FeedForward(MANY)), photo(16, 16).repeat(2, 1, 1, 1)
+    first, second = net(x, torch.tensor([[1.0, 0, 0], [0, 1.0, 0]]))
+    assert not torch.equal(first, second)
+    torch.testing.assert_close(net(x[:1], torch.tensor([[0, 1.0, 0]]))[0], second)
+
+
+@pytest.mark.parametrize("weights", [(0.0, 1.0, 0.0), (0.25, 0.25, 0.5)])
+def test_a_specialized_network_paints_the_same(weights: tuple[float, ...]) -> None:
+    net, x = deploy(FeedForward(MANY)), photo(32, 48)
+    single = specialize(net, weights)
+    assert single.config == TINY
+    torch.testing.assert_close(single(x), net(x, torch.tensor([weights])), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(("config", "weights"), [(TINY, (1.0,)), (MANY, (1.0,)), (MANY, (1.0, 0, 0, 0))])
+def test_only_as_many_weights_as_styles_specialize(config: FeedForwardConfig, weights: tuple[float, ...]) -> None:
+    with pytest.raises(ConfigError, match=rf"{len(weights)} weights for a network of {config.styles} style"):
+        specialize(FeedForward(config), weights)
+
+
+# Configurations -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -85,8 +123,3 @@ def test_picture_norm_takes_brightness_away_and_leaves_a_flat_picture_flat() -> 
 def test_impossible_configurations_are_refused(field: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=rf"^{field} is {value!r}; it must be a whole number from \d+ to \d+$"):
         FeedForwardConfig(**{field: value})
-
-
-def test_norms_are_true_or_false() -> None:
-    with pytest.raises(ConfigError, match="trunk_norms is 1; it must be true or false"):
-        FeedForwardConfig(trunk_norms=1)  # type: ignore[arg-type]

@@ -42,9 +42,8 @@ GPU_OPS = {
     "MUL",
     "PAD",
     "RESHAPE",
-    "RSQRT",
 }
-GPU_OPS |= {"SUB"}
+GPU_OPS |= {"RELU6", "SUB"}
 """Of what LiteRT's GPU delegates take (tensorflow/lite/tools/versioning/gpu_compatibility.cc), all that is needed."""
 
 

@@ -1,4 +1,4 @@
-"""First weights for a network that is almost without norms."""
+"""First weights for a network without norms."""
 
 from __future__ import annotations
 
@@ -29,9 +29,7 @@ def unit_variance(net: nn.Module, photos: Tensor) -> None:
 
 
 def learn_identity(net: FeedForward, batches: Iterable[Tensor], learning_rate: float) -> None:
-    """Train `net`, in place, to give back the photo in an even contrast, one step of Adam a batch.
-
-    The aim is `0.5 + norm(photo) / 4` by mean absolute error: `PictureNorm` has taken brightness and contrast away.
+    """Train `net`, in place, to give back the photo by mean absolute error, one step of Adam a batch.
 
     Perceptual training then begins where Gatys et al. 2016 begin, at the photo, and keeps what is in it. From random
     weights it finds a texture first, the same everywhere, and is slow to let the photo in again.
@@ -43,15 +41,19 @@ def learn_identity(net: FeedForward, batches: Iterable[Tensor], learning_rate: f
     """
     optimizer = torch.optim.Adam(net.parameters(), lr=learning_rate, betas=(0.9, 0.99))
     for photos in batches:
-        aim = (0.5 + net.norm(photos) / 4).clamp(0, 1)
-        loss = (net(photos) - aim).abs().mean()
+        loss = (net(photos) - photos).abs().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
 
 
 def _rescale(conv: nn.Conv2d, _: tuple[Tensor], out: Tensor) -> Tensor:
-    """Bring this convolution's output to mean 0 and variance 1, and hand on what it gives from now on."""
+    """Bring this convolution's output to mean 0 and variance 1, and hand on what it gives from now on.
+
+    A convolution on a code says one number a picture, not a picture, and keeps the weights that it begins with.
+    """
+    if out.shape[2:] == (1, 1):
+        return out
     mean, std = out.mean((0, 2, 3)), out.std((0, 2, 3)).clamp_min(1e-6)
     conv.weight.div_(std.reshape(-1, 1, 1, 1))
     if conv.bias is not None:
