@@ -87,13 +87,14 @@ def _add_model(folder: Path, file: Path) -> dict[str, str]:
             raise ConfigError(f"{path} is missing, which belongs to {file}; export it again") from error
     thumbnail = f"{manifest.contract.model}.jpg"
     if not (folder / thumbnail).exists():
-        painting = images.read(file.with_name(manifest.golden.expected))
+        golden = manifest.golden
+        painting = images.Window(*golden.window).crop(images.read(file.with_name(golden.expected.name)))
         images.write(folder / thumbnail, images.centre_crop(painting, (THUMBNAIL, THUMBNAIL)))
     return {"manifest": manifest_path(file).name, "thumbnail": thumbnail}
 
 
 def _golden(file: Path, manifest: Manifest) -> list[Path]:
-    return [file.with_name(name) for name in (manifest.golden.input, manifest.golden.expected)]
+    return [file.with_name(part.name) for part in (manifest.golden.input, manifest.golden.expected)]
 
 
 DEMO = Demo(

@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from edgestyle import gates, images, registry
+from edgestyle import gates, golden, images, registry
 from edgestyle.checkpoint import Checkpoint
 from edgestyle.drift import measure, worst
 from edgestyle.errors import CheckError, UnknownNameError, UsageError
@@ -34,9 +34,6 @@ SMALLEST, LARGEST = 64, 4096
 """Sides that can be exported, in pixels."""
 DYNAMIC_SIZES = ((256, 256), (320, 448))
 """Sizes at which a file of free size is verified."""
-GOLDEN_PSNR_DB = 40.0
-"""What an app is held to on the golden pair. Its GPU or NPU computes in fp16, which leaves about 50 dB of a trained
-network, and three pictures have been rounded to 8 bits; a wrong channel order, range or resize leaves less than 25."""
 
 
 @dataclass(frozen=True)
@@ -98,9 +95,9 @@ def export(
             to_bytes(path)
         checks = tuple(_check(runner, path, references, scheme, overrides) for runner in _verifiers(target))
         _raise_if_failed(name, checks)
-        golden = _write_golden(folder, checkpoint.name, references[0], scheme)
-        manifest = _write_manifest(path, contract, golden, checks)
-        for part in (golden.input, golden.expected, name, manifest_path(path).name):
+        bundle = _write_golden(folder, checkpoint.name, checkpoint.network(), size, scheme)
+        manifest = _write_manifest(path, contract, bundle, checks)
+        for part in (*(file.name for file in bundle.files), name, manifest_path(path).name):
             publish(folder / part, out / part)
     return Artifact(out / name, manifest, time.monotonic() - began)
 
@@ -292,30 +289,28 @@ def _raise_if_failed(name: str, checks: tuple[CheckResult, ...]) -> None:
             raise CheckError(f"{name} failed its check on {check.delegate}: {check.reason}; the file was not kept")
 
 
-def _write_manifest(path: Path, contract: Contract, golden: Golden, checks: tuple[CheckResult, ...]) -> Manifest:
+def _write_manifest(path: Path, contract: Contract, bundle: Golden, checks: tuple[CheckResult, ...]) -> Manifest:
     manifest = Manifest(
         contract=contract,
         file=path.name,
         sha256=sha256(path),
         bytes=size_in_bytes(path),
-        golden=golden,
+        golden=bundle,
         checks=checks,
     )
     manifest_path(path).write_text(to_json(manifest), encoding="utf-8")
     return manifest
 
 
-def _write_golden(folder: Path, model: str, reference: tuple[images.Image, images.Image], scheme: str) -> Golden:
-    """The first reference as PNG files. They depend on the network and the size alone, so that targets share them."""
-    photo, expected = reference
-    height, width = photo.shape[2:]
-    names = {part: f"{model}-{size_text((height, width))}-golden-{part}.png" for part in ("input", "expected")}
-    images.write(folder / names["input"], photo)
-    images.write(folder / names["expected"], expected)
-    return Golden(
-        input=names["input"],
-        input_sha256=sha256(folder / names["input"]),
-        expected=names["expected"],
-        expected_sha256=sha256(folder / names["expected"]),
-        min_psnr_db=min(gates.lowest_psnr_db(scheme), GOLDEN_PSNR_DB),
-    )
+def _write_golden(folder: Path, model: str, net: FeedForward, size: Size, scheme: str) -> Golden:
+    """The golden bundle. It depends on the network and the size alone, so that targets share it."""
+    import torch
+
+    def paint(picture: images.Image) -> images.Image:
+        with torch.inference_mode():
+            painted: images.Image = net(torch.from_numpy(picture)).numpy()
+        return painted
+
+    fixed = None if size == "dynamic" else size
+    prefix = f"{model}-{size_text(size)}-golden"
+    return golden.write(folder, prefix, paint, fixed, net.stride, gates.lowest_psnr_db(scheme))

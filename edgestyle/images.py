@@ -368,6 +368,11 @@ def limit(image: Image, longest: int) -> Image:
     return image if scale >= 1 else resize(image, _scaled(image, scale))
 
 
+def prepare(image: Image, size: tuple[int, int] | None, multiple: int) -> tuple[Image, Window]:
+    """A picture as a network takes it, by `FIT_RULE` if its `size` is fixed, else by `PAD_RULE` with its `multiple`."""
+    return fit(image, size) if size else pad_to_multiple(image, multiple)
+
+
 def fit(image: Image, size: tuple[int, int]) -> tuple[Image, Window]:
     """`FIT_RULE`: a picture (1, 3, h, w) for a network that takes only height and width `size` = (H, W).
 

@@ -103,15 +103,42 @@ class CheckResult(_Model):
     """The worst over all photos; None where nothing could be measured."""
 
 
-class Golden(_Model):
-    """A photo and the float network's picture of it, as PNG files beside the artifact, to test an app with."""
+class GoldenFile(_Model):
+    """A file of the golden bundle, in the artifact's folder."""
 
-    input: str
-    input_sha256: str
-    expected: str
-    expected_sha256: str
+    name: str
+    sha256: str
+
+
+class Golden(_Model):
+    """Files beside the artifact that prove an app's code: a photo, what must be made of it, and what must be painted.
+
+    See `edgestyle.golden`. Tensors are float32, little-endian, (H, W, 3): row by row, RGB interleaved, no header.
+    """
+
+    size: tuple[int, int]
+    """Height and width of all but the photo: the artifact's own where it has one."""
+    photo: GoldenFile
+    """JPEG of another size, stored turned, with its orientation in EXIF."""
+    tensor: GoldenFile
+    """The photo as the network takes it: decoded, turned, and brought to `size` by the contract's rule."""
+    window: tuple[int, int, int, int]
+    """Top, left, height and width of the photo in it."""
+    max_error: float
+    """What any value of an app's own tensor may be off by, of values in [0, 1]."""
+    input: GoldenFile
+    """`tensor` in 8 bits, as PNG."""
+    expected: GoldenFile
+    """The float network's picture of `input`, as PNG."""
+    expected_tensor: GoldenFile
+    """The same before it was rounded to 8 bits."""
     min_psnr_db: float
-    """The file's own output, in 8 bits, must be at least this near to `expected`."""
+    """The artifact's picture of `input`, in 8 bits, must be at least this near to `expected`."""
+
+    @property
+    def files(self) -> tuple[GoldenFile, ...]:
+        """All of them."""
+        return (self.photo, self.tensor, self.input, self.expected, self.expected_tensor)
 
 
 class Manifest(_Model):

@@ -95,11 +95,8 @@ class FilePainter:
         Raises:
             CheckError: The file's output has another size than its input.
         """
-        if self.size:
-            fitted, window = images.fit(photo, self.size)
-        else:
-            contract = self.session.contract
-            fitted, window = images.pad_to_multiple(photo, contract.size_multiple if contract else FOREIGN_MULTIPLE)
+        contract = self.session.contract
+        fitted, window = images.prepare(photo, self.size, contract.size_multiple if contract else FOREIGN_MULTIPLE)
         painted = self.session.run(fitted)
         if painted.shape != fitted.shape:
             raise CheckError(f"{self.path} made {painted.shape} of {fitted.shape}; a style filter must keep the size")

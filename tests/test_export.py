@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from edgestyle import exporting, images, registry
@@ -24,6 +23,7 @@ from edgestyle.manifest import read_manifest
 from edgestyle.stylize import open_painter
 
 TARGETS = ("coreml", "onnx", "tflite")
+GOLDEN = ("expected.f32", "expected.png", "input.png", "photo.jpg", "tensor.f32")
 GATES = {"coreml": 45, "onnx": 70, "tflite": 70}
 
 
@@ -46,7 +46,7 @@ def _export(checkpoint: Checkpoint, out: Path, *arguments: str) -> int:
 
 def test_every_target_is_written_with_manifest_and_golden_pair(exported: Path) -> None:
     names = [f"tiny-{size}{suffix}" for size in ("64", "96x64") for suffix in (".mlpackage", ".onnx", ".tflite")]
-    golden = [f"tiny-{size}-golden-{part}.png" for size in ("64", "96x64") for part in ("input", "expected")]
+    golden = [f"tiny-{size}-golden-{part}" for size in ("64", "96x64") for part in GOLDEN]
     assert _files(exported) == sorted([*names, *(f"{name}.json" for name in names), *golden])
 
 
@@ -64,22 +64,23 @@ def test_the_manifest_is_true(exported: Path, tiny_checkpoint: Checkpoint, targe
     check = manifest.checks[0]
     assert check.drift is not None
     assert check.drift.psnr_db >= check.min_psnr_db >= GATES[target]
-    for name, digest in (
-        (manifest.golden.input, manifest.golden.input_sha256),
-        (manifest.golden.expected, manifest.golden.expected_sha256),
-    ):
-        assert sha256(exported / name) == digest
+    for file in manifest.golden.files:
+        assert sha256(exported / file.name) == file.sha256
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_the_golden_pair_tests_an_app(exported: Path, target: str) -> None:
-    """What an app does: read the photo, run the file, compare with the expected picture."""
+def test_the_golden_bundle_tests_an_app(exported: Path, target: str) -> None:
+    """What an app does: read a photo, run the file, compare with the expected picture."""
     path = exported / f"tiny-96x64{registry.load(registry.TARGETS, target).suffix}"
     manifest = read_manifest(path)
     assert manifest is not None
-    picture = open_painter(str(path)).paint(images.read(exported / manifest.golden.input))
-    rounded = np.round(picture * 255).astype(np.float32) / 255
-    assert measure(rounded, images.read(exported / manifest.golden.expected)).psnr_db >= manifest.golden.min_psnr_db
+    golden, painter = manifest.golden, open_painter(str(path))
+    expected = images.read(exported / golden.expected.name)
+    as_it_is = painter.paint(images.read(exported / golden.input.name))
+    resized = painter.paint(images.read(exported / golden.photo.name))
+    for painted, wanted in ((as_it_is, expected), (resized, images.Window(*golden.window).crop(expected))):
+        rounded = images.from_uint8(images.to_uint8(painted))
+        assert measure(rounded, wanted).psnr_db >= golden.min_psnr_db
 
 
 def test_core_ml_proper_says_why_it_could_not_run(exported: Path) -> None:
@@ -213,7 +214,7 @@ def test_an_interruption_that_a_library_swallows_ends_the_export(
     assert "not installed" not in captured.err
     assert captured.err.count("exporting") == 1
     assert captured.err.endswith("edgestyle: interrupted; nothing half-written is left\n")
-    names = ["64-golden-expected.png", "64-golden-input.png", "64.onnx", "64.onnx.json"]
+    names = [*(f"64-golden-{part}" for part in GOLDEN), "64.onnx", "64.onnx.json"]
     assert _files(tmp_path) == ([] if fails else [f"tiny-{name}" for name in names])
 
 

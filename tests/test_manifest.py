@@ -17,6 +17,7 @@ from edgestyle.manifest import (
     CheckResult,
     Contract,
     Golden,
+    GoldenFile,
     Manifest,
     Style,
     TensorSpec,
@@ -60,6 +61,7 @@ CONTRACTS = st.builds(
     licence=TEXT,
     tools=st.dictionaries(TEXT, TEXT, max_size=3),
 )
+GOLDEN_FILES = ("photo", "tensor", "input", "expected", "expected_tensor")
 MANIFESTS = st.builds(
     Manifest,
     contract=CONTRACTS,
@@ -67,7 +69,7 @@ MANIFESTS = st.builds(
     sha256=HASHES,
     bytes=st.integers(1, 2**40),
     golden=st.builds(
-        Golden, input=TEXT, input_sha256=HASHES, expected=TEXT, expected_sha256=HASHES, min_psnr_db=DECIBELS
+        Golden, **dict.fromkeys(GOLDEN_FILES, st.builds(GoldenFile, name=TEXT, sha256=HASHES)), min_psnr_db=DECIBELS
     ),
     checks=st.lists(
         st.builds(CheckResult, name=TEXT, reason=TEXT, delegate=TEXT, min_psnr_db=DECIBELS, drift=DRIFTS),
@@ -107,7 +109,8 @@ def manifest() -> Manifest:
         licence="Apache-2.0",
         tools={"torch": "2"},
     )
-    golden = Golden(input="i.png", input_sha256="0" * 64, expected="e.png", expected_sha256="0" * 64, min_psnr_db=50)
+    files = {part: GoldenFile(name=part, sha256="0" * 64) for part in GOLDEN_FILES}
+    golden = Golden(size=(64, 64), window=(0, 0, 64, 64), max_error=0.01, min_psnr_db=50, **files)
     return Manifest(contract=contract, file="tiny.onnx", sha256="0" * 64, bytes=1, golden=golden, checks=())
 
 

@@ -332,9 +332,9 @@ def other_size(path: Path) -> None:
     rewrite(path, {"size": [128, 128]})
     manifest = read_manifest(path)
     assert manifest is not None
-    images.write(path.with_name(manifest.golden.input), np.zeros((1, 3, 128, 128), np.float32))
+    images.write(path.with_name(manifest.golden.input.name), np.zeros((1, 3, 128, 128), np.float32))
     content = json.loads(manifest_path(path).read_text())
-    content["golden"]["input_sha256"] = sha256(path.with_name(manifest.golden.input))
+    content["golden"]["input"]["sha256"] = sha256(path.with_name(manifest.golden.input.name))
     manifest_path(path).write_text(json.dumps(content))
 
 

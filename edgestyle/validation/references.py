@@ -174,9 +174,9 @@ def _by_file(source: Path, runner: Runner, sizes: Sequence[tuple[int, int]]) -> 
 def _golden(path: Path, manifest: Manifest) -> Reference:
     golden = manifest.golden
     pictures = []
-    for name, digest in ((golden.input, golden.input_sha256), (golden.expected, golden.expected_sha256)):
-        file = path.with_name(name)
-        if not file.is_file() or sha256(file) != digest:
+    for part in (golden.input, golden.expected):
+        file = path.with_name(part.name)
+        if not file.is_file() or sha256(file) != part.sha256:
             what = "was changed" if file.is_file() else "is missing"
             raise ConfigError(f"the checkpoint is not at hand, and {file} {what}; export it again, or give --reference")
         pictures.append(images.read(file))
