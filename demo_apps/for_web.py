@@ -17,6 +17,7 @@ from edgestyle import images
 from edgestyle.browser import packages, site
 from edgestyle.demo import Demo
 from edgestyle.errors import ConfigError
+from edgestyle.files import sha256
 from edgestyle.manifest import Manifest, manifest_path, read_manifest
 
 SITE = Path(__file__).parent / "web" / "site"
@@ -45,6 +46,7 @@ def write(folder: Path, files: Sequence[Path]) -> None:
     (folder / "models").mkdir()
     entries = [_add_model(folder / "models", file) for file in files]
     (folder / "models" / "models.json").write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8")
+    _name_contents(folder)
 
 
 def next_steps(folder: Path) -> list[str]:
@@ -53,6 +55,14 @@ def next_steps(folder: Path) -> list[str]:
         f"python -m http.server --directory {folder}    # and open http://localhost:8000",
         "or copy the folder to any web server; cameras and WebGPU want https there",
     ]
+
+
+def _name_contents(folder: Path) -> None:
+    """Tell the service worker the hash of each file: it keeps contents, and fetches again only what has changed."""
+    script = folder / "service-worker.js"
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path != script)
+    contents = {path.relative_to(folder).as_posix(): sha256(path) for path in paths}
+    script.write_text(f"self.FILES = {json.dumps(contents)};\n{script.read_text(encoding='utf-8')}", encoding="utf-8")
 
 
 def _write_runtimes(folder: Path, modules: Path, suffixes: set[str]) -> None:

@@ -78,6 +78,10 @@ async function openOnnx(delegate: Delegate, model: Uint8Array, runtimes: string)
   };
 }
 
+// What LiteRT tells of its doings comes as errors; a page that is well should say nothing.
+const complain = console.error;
+console.error = (...words) => /^(INFO|WARNING): |Created TensorFlow Lite/.test(String(words[0])) || complain(...words);
+
 // LiteRT ------------------------------------------------------------------------------------------------------------
 
 const SCRIPTS = { threads: "threaded_internal", jspi: "jspi_internal", plain: "internal" };

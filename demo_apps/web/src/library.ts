@@ -11,6 +11,8 @@ export interface Variant {
   engine: Engine;
   /** "512", "768 × 512", or "free": what people choose from. */
   size: string;
+  /** URL of the manifest of the encoder that makes its style codes, "" where it needs none. */
+  encoder: string;
 }
 
 /** A network: the files that were exported from it. */
@@ -30,11 +32,13 @@ export async function loadLibrary(folder: URL): Promise<Model[]> {
     const url = new URL(entry.manifest, folder).href;
     const manifest = parseManifest(await (await fetch(url)).json(), entry.manifest);
     const { contract } = manifest;
+    if (contract.role === "encoder") continue; // its transformer's manifest names it
+    const encoder = contract.role === "transformer" ? new URL(`${contract.code?.encoder}.json`, folder).href : "";
     const model = models.get(contract.model) ?? {
       name: contract.model, contract, thumbnail: new URL(entry.thumbnail, folder).href, variants: [],
     };
     models.set(contract.model, model);
-    model.variants.push({ url, manifest, engine: ENGINES[contract.target], size: sizeText(contract) });
+    model.variants.push({ url, manifest, engine: ENGINES[contract.target], size: sizeText(contract), encoder });
   }
   return [...models.values()];
 }

@@ -5,11 +5,11 @@ export interface TensorSpec {
   name: string;
   kind: "tensor" | "image";
   shape: (number | string)[];
-  layout: "NCHW" | "NHWC";
+  layout: "NCHW" | "NHWC" | "NC";
   dtype: "float32" | "float16" | "uint8";
   /** Smallest and largest value. */
   range: [number, number];
-  channels: "RGB";
+  channels: "RGB" | "code";
 }
 
 export interface Style {
@@ -19,9 +19,37 @@ export interface Style {
   year: string;
 }
 
+/** What a style encoder gives and its transformer takes: numbers of which 0 everywhere stands for the photo itself. */
+export interface StyleCode {
+  length: number;
+  /** The file that gives such codes. */
+  encoder: string;
+  /** The code that is painted by where no other is given. */
+  example: number[];
+}
+
+/** Files that prove this code right, beside the exported file. */
+export interface Golden {
+  size: [number, number];
+  photo: GoldenFile;
+  tensor: GoldenFile;
+  max_error: number;
+  input: GoldenFile;
+  expected: GoldenFile;
+  min_psnr_db: number;
+}
+
+export interface GoldenFile {
+  name: string;
+  sha256: string;
+}
+
 export interface Contract {
   schema_version: number;
   model: string;
+  role?: "filter" | "encoder" | "transformer";
+  /** Of an encoder and its transformer. */
+  code?: StyleCode | null;
   target: string;
   scheme: string;
   styles: Style[];
@@ -39,6 +67,7 @@ export interface Manifest {
   file: string;
   sha256: string;
   bytes: number;
+  golden: Golden;
 }
 
 /** The manifest in a JSON value, or an error that says why this page cannot read it. */
@@ -47,7 +76,8 @@ export function parseManifest(value: unknown, source: string): Manifest {
   const contract = manifest?.contract;
   if (!contract || !manifest.file || !contract.input || !contract.output) throw new Error(`${source} is not a manifest`);
   if (contract.schema_version !== 1) throw new Error(`${source} is of version ${contract.schema_version}; this page reads 1`);
-  for (const { name, channels, layout } of [contract.input, contract.output]) {
+  const pictures = contract.role === "encoder" ? [contract.input] : [contract.input, contract.output];
+  for (const { name, channels, layout } of pictures) {
     if (channels !== "RGB" || !["NCHW", "NHWC"].includes(layout)) {
       throw new Error(`${source}: ${name} is ${channels} ${layout}; this page knows RGB as NCHW or NHWC`);
     }

@@ -1,23 +1,41 @@
 // An exported file, opened by what its manifest says.
 
 import { type Delegate, ENGINES, open, obstacle, type Session } from "./engines";
-import { type Contract, type Manifest, parseManifest } from "./manifest";
-import { type Picture, type Rgba, place, prepare, toRgba, type Window } from "./pixels";
-import type { Opened } from "./protocol";
+import { decode } from "./decode";
+import { type Contract, type GoldenFile, type Manifest, parseManifest } from "./manifest";
+import { cover, fromRgba, type Picture, type Rgba, place, prepare, toRgba, type Window } from "./pixels";
+import type { Checked, Opened } from "./protocol";
 import { toPicture, toTensor } from "./tensors";
 
+/** What a style code is called in every file. */
+const CODE = "code";
 const TITLES: Record<Delegate, string> = { wasm: "WebAssembly", webgpu: "WebGPU", webnn: "WebNN" };
 
+/** How long a free file's picture may be where nothing limits it. */
+const UNLIMITED = Number.MAX_SAFE_INTEGER;
+
 export class Network {
+  /** The style code of a transformer. */
+  code: Float32Array;
+
   private constructor(
-    private readonly contract: Contract,
+    private readonly url: string,
+    private readonly manifest: Manifest,
     private readonly session: Session,
     /** Long side of the picture, in pixels, for a file of free size. */
     private readonly longest: number,
-  ) {}
+  ) {
+    this.code = Float32Array.from(manifest.contract.code?.example ?? []);
+  }
+
+  private get contract(): Contract {
+    return this.manifest.contract;
+  }
 
   /** Open a file on a delegate; on the CPU where that does not work, and then with the reason. */
-  static async open(url: string, runtimes: string, delegate: Delegate, longest: number): Promise<[Network, Opened]> {
+  static async open(
+    url: string, runtimes: string, delegate: Delegate, longest = UNLIMITED,
+  ): Promise<[Network, Omit<Opened, "fetched">]> {
     const manifest = parseManifest(await (await get(url)).json(), url);
     const engine = ENGINES[manifest.contract.target];
     if (!engine) throw new Error(`${manifest.file} is for ${manifest.contract.target}, which no browser runs`);
@@ -25,16 +43,19 @@ export class Network {
     const began = performance.now();
     let fallback = await obstacle(delegate);
     let session: Session | undefined;
-    if (!fallback) {
+    if (!fallback && delegate !== "wasm") {
       try {
         session = await open(engine, delegate, model, runtimes);
       } catch (error) {
-        if (delegate === "wasm") throw new Error(`${manifest.file} cannot be opened: ${message(error)}`);
         fallback = message(error);
       }
     }
-    session ??= await open(engine, "wasm", model, runtimes);
-    const network = new Network(manifest.contract, session, longest);
+    try {
+      session ??= await open(engine, "wasm", model, runtimes);
+    } catch (error) {
+      throw new Error(`${manifest.file} cannot be opened: ${message(error)}`);
+    }
+    const network = new Network(url, manifest, session, longest);
     const milliseconds = performance.now() - began;
     return [network, { ...session.placement, fallback: fallback && `${TITLES[delegate]}: ${fallback}`, milliseconds }];
   }
@@ -52,18 +73,58 @@ export class Network {
     return { photo: toRgba(picture, window), painting: toRgba(painted, window), network };
   }
 
-  async run(picture: Picture): Promise<{ painted: Picture; network: number }> {
+  private async run(picture: Picture): Promise<{ painted: Picture; network: number }> {
     const { input, output } = this.contract;
-    const tensor = toTensor(picture, input);
+    const inputs = { [input.name]: toTensor(picture, input) };
+    if (this.code.length) inputs[CODE] = { type: "float32", dims: [1, this.code.length], data: this.code };
     const began = performance.now();
-    const result = await this.session.run({ [input.name]: tensor });
+    const result = await this.session.run(inputs);
     const network = performance.now() - began;
     return { painted: toPicture(result, output), network };
+  }
+
+  /** Of an encoder: the style code of a painting. */
+  async encode(painting: Rgba): Promise<number[]> {
+    const { input, size } = this.contract;
+    if (size === "dynamic") throw new Error(`${this.manifest.file} is of free size; the encoder must have a fixed one`);
+    const result = await this.session.run({ [input.name]: toTensor(cover(painting, ...size), input) });
+    return Array.from(result.data);
+  }
+
+  /** Run the golden bundle: this page's own decoding and resizing, and its own call of the file. */
+  async check(): Promise<Checked> {
+    const { golden, contract } = this.manifest;
+    if (!golden?.photo) throw new Error(`the manifest of ${this.manifest.file} has no golden bundle`);
+    const load = async ({ name }: GoldenFile) => (await get(new URL(name, this.url).href)).blob();
+    const { picture } = prepare(await decode(await load(golden.photo)), contract.size, contract.size_multiple, UNLIMITED);
+    const tensor = new Float32Array(await (await load(golden.tensor)).arrayBuffer());
+    const { painted } = await this.run(fromRgba(await decode(await load(golden.input))));
+    const expected = fromRgba(await decode(await load(golden.expected)));
+    const [height, width] = golden.size;
+    const seen = fromRgba(toRgba(painted, { top: 0, left: 0, height, width }));
+    return {
+      error: largestError(picture.data, tensor),
+      mostError: golden.max_error,
+      psnr: psnr(seen.data, expected.data),
+      leastPsnr: golden.min_psnr_db,
+    };
   }
 
   close(): void {
     this.session.close();
   }
+}
+
+function largestError(a: Float32Array, b: Float32Array): number {
+  if (a.length !== b.length) return 1;
+  return a.reduce((most, value, i) => Math.max(most, Math.abs(value - b[i])), 0);
+}
+
+/** In dB, of values from 0 to 1; capped at 99 for pictures that are the same. */
+function psnr(a: Float32Array, b: Float32Array): number {
+  if (a.length !== b.length) return 0;
+  const sum = a.reduce((total, value, i) => total + (value - b[i]) ** 2, 0);
+  return Math.min(99, -10 * Math.log10(sum / a.length));
 }
 
 /** The file that a manifest describes, and no other. */

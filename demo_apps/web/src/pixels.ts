@@ -50,6 +50,7 @@ const scaled = (side: number, scale: number) => Math.max(1, Math.floor(side * sc
 
 /** Resize with Lanczos's filter of three lobes, antialiased, as Pillow does it in floating point. */
 export function resize(pixels: Rgba, height: number, width: number): Picture {
+  if (pixels.height === height && pixels.width === width) return fromRgba(pixels);
   const columns = filter(pixels.width, width);
   const rows = filter(pixels.height, height);
   const narrow = new Float32Array(pixels.height * width * 3);
@@ -135,6 +136,28 @@ function mirrored(start: number, length: number, count: number): Int32Array {
     const at = (((place - start) % period) + period) % period;
     return at < length ? at : period - at;
   });
+}
+
+/** Scale a picture to cover a size, and cut off what stands out on both sides. */
+export function cover(pixels: Rgba, height: number, width: number): Picture {
+  const scale = Math.max(height / pixels.height, width / pixels.width);
+  const whole = resize(pixels, scaled(pixels.height, scale), scaled(pixels.width, scale));
+  const [top, left] = [(whole.height - height) >> 1, (whole.width - width) >> 1];
+  const data = new Float32Array(height * width * 3);
+  for (let y = 0; y < height; y++) {
+    const from = ((top + y) * whole.width + left) * 3;
+    data.set(whole.data.subarray(from, from + width * 3), y * width * 3);
+  }
+  return { height, width, data };
+}
+
+/** Pixels as a picture, at their own size. */
+export function fromRgba({ height, width, data }: Rgba): Picture {
+  const picture = new Float32Array(height * width * 3);
+  for (let from = 0, to = 0; from < data.length; from += 4) {
+    for (let channel = 0; channel < 3; channel++) picture[to++] = data[from + channel] / 255;
+  }
+  return { height, width, data: picture };
 }
 
 /** The window of a picture as a canvas takes it: each value is floor(255 value + 0.5). */

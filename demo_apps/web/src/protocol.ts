@@ -7,6 +7,8 @@ export interface Opened extends Placement {
   fallback: string;
   /** From the file's bytes to a network that is ready to run, in milliseconds. */
   milliseconds: number;
+  /** What has been fetched for it, by URL: files, manifests, runtimes. */
+  fetched: string[];
 }
 
 export interface Painted {
@@ -18,9 +20,19 @@ export interface Painted {
   total: number;
 }
 
+/** What this device makes of the golden bundle; see docs/manifest.md. */
+export interface Checked {
+  /** Largest difference of a value of the photo's tensor, and what is allowed; from 0 to 1. */
+  error: number;
+  mostError: number;
+  /** How near the painting is to the float network's, and what is asked for, in dB. */
+  psnr: number;
+  leastPsnr: number;
+}
+
 /** What can be asked for, and what comes back. Requests are done one after another. */
 export interface Requests {
-  /** Open the file of a manifest (both by URL) in place of what is open. */
+  /** Open the file of a manifest (by URL) in place of what is open. */
   open: { ask: { manifest: string; runtimes: string; delegate: Delegate; longest: number }; reply: Opened };
   /** Decode a photo and keep it for "paint". */
   photo: { ask: { file: Blob }; reply: { height: number; width: number } };
@@ -28,6 +40,12 @@ export interface Requests {
   paint: { ask: Record<string, never>; reply: Painted };
   /** Paint a picture of the camera, which is used up. */
   frame: { ask: { bitmap: ImageBitmap; mirror: boolean }; reply: Painted };
+  /** The style code of a painting, by the encoder of a manifest. */
+  encode: { ask: { file: Blob; manifest: string; runtimes: string }; reply: number[] };
+  /** The style code to paint by from now on. */
+  style: { ask: { code: number[] }; reply: null };
+  /** Run the golden bundle on what is open. */
+  check: { ask: Record<string, never>; reply: Checked };
 }
 
 export type Kind = keyof Requests;

@@ -15,7 +15,8 @@ async function answer(request: Request): Promise<[unknown, Transferable[]]> {
       network = undefined;
       const [opened, about] = await Network.open(request.manifest, request.runtimes, request.delegate, request.longest);
       network = opened;
-      return [about, []];
+      const fetched = performance.getEntriesByType("resource").map(({ name }) => name);
+      return [{ ...about, fetched }, []];
     }
     case "photo":
       photo = await decode(request.file);
@@ -30,6 +31,21 @@ async function answer(request: Request): Promise<[unknown, Transferable[]]> {
       const { height, width } = network.place(bitmap);
       return paint(draw(bitmap, width, height, mirror), began);
     }
+    case "encode": {
+      const painting = await decode(request.file);
+      const [encoder] = await Network.open(request.manifest, request.runtimes, "wasm");
+      try {
+        return [await encoder.encode(painting), []];
+      } finally {
+        encoder.close();
+      }
+    }
+    case "style":
+      if (network) network.code = Float32Array.from(request.code);
+      return [null, []];
+    case "check":
+      if (!network) throw new Error("no network is open");
+      return [await network.check(), []];
   }
 }
 
