@@ -18,7 +18,7 @@ from edgestyle.browser import packages, site
 from edgestyle.demo import Demo
 from edgestyle.errors import ConfigError
 from edgestyle.files import sha256
-from edgestyle.manifest import Manifest, manifest_path, read_manifest
+from edgestyle.manifest import manifest_path, read_manifest
 
 SITE = Path(__file__).parent / "web" / "site"
 THUMBNAIL = 192
@@ -38,7 +38,7 @@ def write(folder: Path, files: Sequence[Path]) -> None:
 
     Raises:
         UnavailableError: The runtimes have not been fetched; the message says how.
-        ConfigError: A file has lost its manifest or its golden pair.
+        ConfigError: A file has lost its manifest or its golden bundle.
     """
     modules = packages.installed()
     shutil.copytree(SITE, folder, dirs_exist_ok=True)
@@ -86,11 +86,12 @@ def _copy(source: Path, folder: Path, names: Sequence[str]) -> None:
 
 
 def _add_model(folder: Path, file: Path) -> dict[str, str]:
-    """Put a file, its manifest, its golden pair and a thumbnail into `folder`; its entry in the list of all."""
+    """Put a file, its manifest, its golden bundle and a thumbnail into `folder`; its entry in the list of all."""
     manifest = read_manifest(file)
     if manifest is None:
         raise ConfigError(f"{file} has no manifest beside it; export it again")
-    for path in (file, manifest_path(file), *_golden(file, manifest)):
+    golden = manifest.golden
+    for path in (file, manifest_path(file), *(file.with_name(part.name) for part in golden.files)):
         try:
             shutil.copyfile(path, folder / path.name)
         except FileNotFoundError as error:

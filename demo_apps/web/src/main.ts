@@ -413,7 +413,7 @@ async function start(): Promise<void> {
   tiles = library.map(tileOf);
   chosen.tile = tiles[0].id;
   const { url, manifest } = variant();
-  const sample = await fetch(new URL(manifest.golden.input.name ?? manifest.golden.input, url));
+  const sample = await fetch(new URL(manifest.golden.photo.name, url));
   await usePhoto(await sample.blob());
   await open();
 }
