@@ -104,10 +104,6 @@ def _add_model(folder: Path, file: Path) -> dict[str, str]:
     return {"manifest": manifest_path(file).name, "thumbnail": thumbnail}
 
 
-def _golden(file: Path, manifest: Manifest) -> list[Path]:
-    return [file.with_name(part.name) for part in (manifest.golden.input, manifest.golden.expected)]
-
-
 DEMO = Demo(
     name="web",
     title="the app for browsers",
