@@ -23,7 +23,7 @@ from edgestyle.losses import PerceptualLoss
 from edgestyle.perceptual import student
 from edgestyle.training import loop
 from edgestyle.training.initialisation import unit_variance
-from edgestyle.training.loop import LOSS, Progress, Run, TrainConfig, train
+from edgestyle.training.loop import LOSS, Progress, Run, TrainConfig, adapt, draw_styles, train
 from edgestyle.training.photos import Photos, load_painting
 from edgestyle.training.state import STATE
 
@@ -259,6 +259,30 @@ def test_impossible_settings_are_refused(wrong: dict[str, object]) -> None:
         replace(CONFIG, **wrong)
 
 
+# Several paintings ----------------------------------------------------------------------------------------------------
+
+
+def test_style_vectors_are_one_painting_or_a_blend_of_two() -> None:
+    vectors = draw_styles(200, 5, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(vectors.sum(1), torch.ones(200))
+    counts = (vectors > 0).sum(1)
+    assert set(counts.tolist()) == {1, 2}
+    assert 0.1 < (counts == 2).float().mean() < 0.4
+    assert (vectors.sum(0) > 20).all()
+
+
+def test_a_trained_trunk_serves_any_number_of_paintings() -> None:
+    x = torch.rand(1, 3, 64, 64)
+    single = FeedForward(SMALL).eval()
+    assert adapt(single, 1) is single
+    many = adapt(single, 3)
+    assert many.config.styles == 3
+    assert torch.equal(many.stem.weight, single.stem.weight)
+    blended = adapt(many, 1)
+    with torch.inference_mode():
+        torch.testing.assert_close(blended(x), many(x, torch.full((1, 3), 1 / 3)))
+
+
 # The command ----------------------------------------------------------------------------------------------------------
 
 SETTINGS = ["--batch", "1", "--crop", "64", "--style-size", "64", "--accelerator", "cpu"]
@@ -287,6 +311,21 @@ def test_train_by_the_command_line(
     assert images.read(tmp_path / "out.png").shape == images.read(Path(photo)).shape
     assert main([*command, "--steps", "4", "--style-weight", "2"]) == 2
     assert "loss.style_weight 1.0, not 2.0" in capsys.readouterr().err
+
+
+def test_several_paintings_in_one_network(
+    painting: Path, photo_folder: Path, tiny_checkpoint: Checkpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other, out = tmp_path / "rocket.png", tmp_path / "many"
+    images.write(other, images.centre_crop(images.sample_photos()["rocket"], (80, 80)))
+    command = ["train", "--style", str(painting), "--style", str(other), "--photos", str(photo_folder), *SETTINGS]
+    assert main([*command, "--out", str(out), "--from", str(tiny_checkpoint.folder), "--steps", "1"]) == 0
+    config = checkpoint.read(out).config
+    assert [style.name for style in config.styles] == ["coffee", "rocket"]
+    assert config.network["styles"] == 2
+    assert images.read(out / "contact_sheet.jpg").shape[3] == 3 * 260 - 4  # the photo, then each painting
+    assert main([*command, "--style", str(painting), "--out", str(out)]) == 2
+    assert "told apart by the names" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ EPILOG = """\
 examples:
   edgestyle train --style painting.jpg --photos photos/ --out runs/mine
   edgestyle train --style painting.jpg --from great_wave --minutes 10      # a style of your own from a trained network
+  edgestyle train --style a.jpg --style b.jpg --photos photos/             # two paintings in one network, and blends
   edgestyle train --style painting.jpg --photos photos/ --style-weight 3 --style-size 384
   torchrun --nproc-per-node 2 -m edgestyle train --style painting.jpg --photos photos/ --out runs/mine
 
@@ -143,8 +144,6 @@ def _styles(args: argparse.Namespace) -> tuple[Style, ...]:
 
     count = len(args.style)
     names = [path.stem for path in args.style]
-    if count > 1:
-        raise UsageError("a network learns one painting; give one --style")
     if len(set(names)) < count:
         raise UsageError(
             f"paintings are told apart by the names of their files; {' and '.join(names)} are not different"
@@ -178,7 +177,7 @@ def _config(args: argparse.Namespace, start: Checkpoint | None) -> TrainConfig:
 
     network = start.network().config if start else FeedForwardConfig()
     return TrainConfig(
-        network=network,
+        network=replace(network, styles=len(args.style)),
         loss=replace(
             LOSS,
             style_weight=args.style_weight,
@@ -224,13 +223,13 @@ def _remark(photos: Photos, current: Run) -> None:
 
 def _begin(out: Path, config: TrainConfig, start: Checkpoint | None, photos: Photos, fabric: Fabric) -> Run:
     """The run that `out` holds, or a new one."""
-    from edgestyle.training.loop import Run
+    from edgestyle.training.loop import Run, adapt
     from edgestyle.training.state import STATE
 
     if (out / STATE).exists():
         return Run.resume(out, config, fabric)
     if start:
-        return Run(config, start.network(), fabric)
+        return Run(config, adapt(start.network(), config.network.styles), fabric)
     fresh = Run(config, fabric=fabric)
     with output.progress("learning to repeat the photo") if fabric.is_global_zero else output.silent():
         fresh.initialise(photos)

@@ -11,7 +11,7 @@ from edgestyle.feedforward import FeedForward
 
 
 @torch.no_grad()
-def unit_variance(net: nn.Module, photos: Tensor) -> None:
+def unit_variance(net: nn.Module, photos: Tensor, *style: Tensor) -> None:
     """Scale and shift each convolution, in place, until every channel has mean 0 and variance 1 over `photos`.
 
     What a norm does at every step, done once: layer-sequential unit variance (Mishkin & Matas 2016, arXiv:1511.06422)
@@ -21,14 +21,15 @@ def unit_variance(net: nn.Module, photos: Tensor) -> None:
     Args:
         net: Its convolutions must be registered in the order in which they run.
         photos: (B, 3, H, W) RGB in [0, 1]; a dozen are enough.
+        style: Style vectors (B, S), for a network of several paintings.
     """
     for conv in [module for module in net.modules() if isinstance(module, nn.Conv2d)]:
         handle = conv.register_forward_hook(_rescale)
-        net(photos)
+        net(photos, *style)
         handle.remove()
 
 
-def learn_identity(net: FeedForward, batches: Iterable[Tensor], learning_rate: float) -> None:
+def learn_identity(net: FeedForward, batches: Iterable[tuple[Tensor, ...]], learning_rate: float) -> None:
     """Train `net`, in place, to give back the photo by mean absolute error, one step of Adam a batch.
 
     Perceptual training then begins where Gatys et al. 2016 begin, at the photo, and keeps what is in it. From random
@@ -36,12 +37,12 @@ def learn_identity(net: FeedForward, batches: Iterable[Tensor], learning_rate: f
 
     Args:
         net: The network.
-        batches: Photos (B, 3, H, W) in [0, 1].
+        batches: Photos (B, 3, H, W) in [0, 1]; for a network of several paintings with style vectors (B, S).
         learning_rate: Adam's.
     """
     optimizer = torch.optim.Adam(net.parameters(), lr=learning_rate, betas=(0.9, 0.99))
-    for photos in batches:
-        loss = (net(photos) - photos).abs().mean()
+    for photos, *style in batches:
+        loss = (net(photos, *style) - photos).abs().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from edgestyle.errors import CheckError, ConfigError
-from edgestyle.feedforward import FeedForward, FeedForwardConfig, deploy
+from edgestyle.feedforward import FeedForward, FeedForwardConfig, deploy, specialize
 from edgestyle.losses import GREY_LEVEL, LossConfig, Losses, PerceptualLoss, stability_loss
 from edgestyle.training import devices, state
 from edgestyle.training.initialisation import learn_identity, unit_variance
@@ -144,12 +144,17 @@ class Run:
 
     def initialise(self, photos: Photos) -> None:
         """First weights: every channel of unit variance, then a few hundred steps of learning to repeat the photo."""
-        config, device = self.config, self.fabric.device
+        config = self.config
         generator = torch.Generator().manual_seed(config.seed)  # the same photos in every process
-        unit_variance(self.net, photos.crops(16, config.crop, config.scales, generator).to(device))
+
+        def batch(count: int, size: int) -> tuple[Tensor, ...]:
+            crops = photos.crops(count, size, config.scales, generator)
+            styles = [draw_styles(count, config.network.styles, generator)] if config.network.styles > 1 else []
+            return tuple(part.to(self.fabric.device) for part in (crops, *styles))
+
+        unit_variance(self.net, *batch(16, config.crop))
         small = config.crop // 2 // FeedForward.stride * FeedForward.stride
-        crops = (photos.crops(8, small, config.scales, generator).to(device) for _ in range(config.identity_steps))
-        learn_identity(self.net, crops, config.learning_rate)
+        learn_identity(self.net, (batch(8, small) for _ in range(config.identity_steps)), config.learning_rate)
         for parameter in self.net.parameters() if self.fabric.world_size > 1 else ():
             torch.distributed.broadcast(parameter.data, 0)
         self.average.load_state_dict(self.net.state_dict())
@@ -172,7 +177,7 @@ class Run:
         for group in self.optimizer.param_groups:
             group["lr"] = config.rate(self.step, self.seconds)
         photos = photos.to(self.fabric.device)
-        styles = None
+        styles = self._draw_styles(len(photos))
         with self.fabric.autocast():
             losses, stability = self._losses(photos, styles, loss)
         total = (loss.weighted(losses) + loss.config.stability_weight * stability).mean()
@@ -203,6 +208,11 @@ class Run:
         pictures = self._parallel(shown, *(() if chosen is None else (chosen,))).float()[inside]
         again = pictures[count:] if len(pictures) > count else pictures[:1]
         return loss(pictures[:count], photos[inside], styles), stability_loss(pictures[:1], again)
+
+    def _draw_styles(self, count: int) -> Tensor | None:
+        """Which painting each picture is to look like, (B, S); None for a network of one painting."""
+        styles = self.config.network.styles
+        return draw_styles(count, styles, self.generator).to(self.fabric.device) if styles > 1 else None
 
     def _update_average(self) -> None:
         """Exponential moving average of the weights (Polyak & Juditsky 1992): smoother than any single step."""
@@ -271,6 +281,34 @@ class Run:
             interrupted, diverged, seconds = bool(all_[0]), bool(all_[1]), all_[2].item()
         self.seconds += seconds
         return interrupted, diverged
+
+
+def adapt(net: FeedForward, styles: int) -> FeedForward:
+    """A network to begin with, for so many paintings, from one of any number.
+
+    Its trunk is kept. Of another number of paintings, it is first made one of the even blend of those it knows, and new
+    paintings begin from there.
+    """
+    known = net.config.styles
+    if known == styles:
+        return net
+    single = specialize(net, [1 / known] * known) if known > 1 else net
+    if styles == 1:
+        return single
+    many = FeedForward(replace(single.config, styles=styles))
+    many.load_state_dict(single.state_dict(), strict=False)  # what it lacks are the weights of the style vector
+    return many
+
+
+def draw_styles(count: int, styles: int, generator: torch.Generator) -> Tensor:
+    """Style vectors to train on, (count, styles): one-hot, every fourth a blend of two (Dumoulin et al. 2017)."""
+    rows = torch.zeros(count, styles)
+    for row in rows:
+        first, second = torch.randperm(styles, generator=generator)[:2].tolist()
+        blended, share = torch.rand(2, generator=generator).tolist()
+        row[first] = share if blended < 0.25 else 1.0
+        row[second] = 1 - row[first]
+    return rows
 
 
 def train(

@@ -70,7 +70,7 @@ def paint_samples(net: FeedForward) -> images.Image:
 
 def _each_style(net: FeedForward) -> Sequence[tuple[torch.Tensor, ...]]:
     """The further inputs for each painting alone; for a network of one painting there are none."""
-    styles = getattr(net.config, "styles", 1)
+    styles = net.config.styles
     return [(row[None],) for row in torch.eye(styles)[:_MOST_COLUMNS]] if styles > 1 else [()]
 
 
