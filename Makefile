@@ -5,11 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 PEERS ?= ../shared/peers
+DATA ?= ../shared/data
+GATYS ?= 2
 PACKAGES := edgestyle export quantize models demo_apps
 DEMO := build/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check lint type pytest browser format validate-zoo bench-peers wheel constraints clean
+.PHONY: help venv demo test check lint type pytest browser format validate-zoo bench-peers zoo-measure wheel constraints clean
 
 help: ## list these goals
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -66,6 +68,9 @@ validate-zoo: $(INSTALLED) browser ## every network, format and delegate in one 
 
 bench-peers: $(INSTALLED) ## our networks against other people's, in turn: docs/latency.md; PEERS=FOLDER
 	$(BIN)/python -m edgestyle.latency.peers $(PEERS) --out docs/latency.md
+
+zoo-measure: $(INSTALLED) ## score and cost of every network, peers' and Gatys' beside them: models/*/measured.json; DATA=, PEERS=, GATYS=
+	$(BIN)/python -m edgestyle.training.zoo --data $(DATA) --peers $(PEERS) --gatys $(GATYS)
 
 wheel: $(INSTALLED) ## build the wheel into dist
 	rm -rf build/lib build/bdist.*

@@ -36,8 +36,8 @@ A loss that ranks pictures as VGG-19's does has a rank correlation (Spearman) of
 | --- | --- | ---: | ---: |
 {rows}
 
-It compares pictures in `validate`. Training still needs VGG-19's own weights, and numbers to be published come from VGG-19 itself
-(`edgestyle score --vgg`).
+It compares pictures in `validate`, and trains styles where nobody asks for VGG-19 (`edgestyle train --perceptual vgg19`).
+Numbers to be published come from VGG-19 itself (`edgestyle score`).
 """
 
 

@@ -158,6 +158,19 @@ def write(folder: Path, config: CheckpointConfig, net: FeedForward) -> Checkpoin
     return read(folder)
 
 
+MEASURED = "measured.json"
+"""Beside a zoo network's weights: what was measured of it."""
+
+
+def record(found: Checkpoint, numbers: dict[str, Any]) -> None:
+    """Put numbers into a network's `MEASURED`, beside those that other commands have put there."""
+    path = found.folder / MEASURED
+    before = json.loads(path.read_bytes()) if path.is_file() else {}
+    kept = {key: value for key, value in before.items() if key not in numbers}
+    with staged(path) as staging:
+        (staging / MEASURED).write_text(json.dumps({**numbers, **kept}, indent=2) + "\n", encoding="utf-8")
+
+
 def _read_header(path: Path) -> dict[str, dict[str, Any]]:
     """The header of a safetensors file: name -> {dtype, shape, data_offsets}."""
     refusal = f"{path} is not a safetensors file"

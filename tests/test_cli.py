@@ -287,7 +287,7 @@ def test_models_as_json(zoo: Checkpoint, capsys: pytest.CaptureFixture[str]) -> 
 def test_models_as_a_table(
     zoo: Checkpoint, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    measured = zoo.folder / models.MEASURED
+    measured = zoo.folder / checkpoint.MEASURED
     measured.write_text('{"content": 1.25, "photos": ["a"], "style": 0.5}')
     try:
         assert main(["models"]) == 0

@@ -28,7 +28,19 @@ from edgestyle.errors import EdgestyleError, UnknownNameError, UsageError
 DEBUG = "EDGESTYLE_DEBUG"
 """With this environment variable set, every error shows its traceback."""
 
-COMMANDS = ("models", "stylize", "export", "lint", "validate", "bench", "demo", "train", "score", "doctor")
+COMMANDS = (
+    "models",
+    "stylize",
+    "export",
+    "lint",
+    "validate",
+    "bench",
+    "demo",
+    "train",
+    "specialize",
+    "score",
+    "doctor",
+)
 """Modules of this package, in the order of `--help`. They import nothing heavy, so that help comes at once."""
 
 EXAMPLES = """\

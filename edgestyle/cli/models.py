@@ -12,9 +12,6 @@ if TYPE_CHECKING:
     from edgestyle.checkpoint import Checkpoint
     from edgestyle.manifest import Style
 
-MEASURED = "measured.json"
-"""Beside a zoo network's weights: what was measured of it."""
-
 EPILOG = """\
 examples:
   edgestyle models
@@ -85,7 +82,9 @@ def _measured(model: Checkpoint) -> str:
     """The numbers at the top of the network's measurements, three at most."""
     import json
 
-    path = model.folder / MEASURED
+    from edgestyle import checkpoint
+
+    path = model.folder / checkpoint.MEASURED
     if not path.is_file():
         return ""
     numbers = {key: value for key, value in json.loads(path.read_bytes()).items() if isinstance(value, int | float)}

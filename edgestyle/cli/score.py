@@ -29,7 +29,12 @@ def add(subparsers: Any) -> None:
     parser.add_argument("models", nargs="+", metavar="MODEL", help="a zoo name, a checkpoint, or an exported file")
     parser.add_argument("--painting", type=Path, required=True, metavar="FILE", help="the painting to compare with")
     parser.add_argument("--photos", nargs="+", required=True, metavar="PHOTO", help="photos, folders or globs")
-    parser.add_argument("--vgg", type=Path, metavar="FILE", help="VGG-19 weights (.npz); see 'edgestyle train --help'")
+    parser.add_argument(
+        "--perceptual",
+        metavar="student|vgg19|FILE",
+        help="what compares pictures; default: VGG-19 in the Caffe weights, from the folder that EDGESTYLE_DATA names. "
+        "Numbers of different networks cannot be compared",
+    )
     parser.add_argument(
         "--sheet", type=Path, metavar="FILE", help="also write a sheet: a row a photo, a column a model"
     )
@@ -40,10 +45,9 @@ def add(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Score every model on every photo."""
-    from edgestyle import images, score
+    from edgestyle import checkpoint, images, perceptual, score
     from edgestyle.contact_sheet import contact_sheet
     from edgestyle.losses import PerceptualLoss
-    from edgestyle.perceptual import VGG19, find_vgg_weights
     from edgestyle.stylize import open_painter
     from edgestyle.training.photos import load_painting
 
@@ -51,7 +55,9 @@ def run(args: argparse.Namespace) -> int:
         images.check_output(args.sheet)
     photos = images.find(args.photos)
     painters = {model: open_painter(model) for model in args.models}
-    loss = PerceptualLoss(VGG19(find_vgg_weights(args.vgg)), load_painting(args.painting, score.SIZE))
+    with output.download() as fetched:
+        network = perceptual.load(args.perceptual or str(perceptual.find_vgg_weights()), fetched)
+    loss = PerceptualLoss(network, load_painting(args.painting, score.SIZE))
     rows = []
     for model, painter in painters.items():
         with output.progress(f"scoring {model} on {len(photos)} photos"):
@@ -59,7 +65,8 @@ def run(args: argparse.Namespace) -> int:
         mean = score.mean(values)
         rows.append({"model": model, "content": mean.content, "style": mean.style, "total": mean.total})
         if args.record:
-            _record(model, {"content": mean.content, "style": mean.style, "photos": len(photos)})
+            measured = {"content": round(mean.content, 4), "style": round(mean.style, 4), "photos": len(photos)}
+            checkpoint.record(checkpoint.find(model), measured)
     if args.sheet:
         squares = [score.square(path) for path in photos]
         images.write(args.sheet, contact_sheet([[s, *(p.paint(s) for p in painters.values())] for s in squares]))
@@ -70,18 +77,3 @@ def run(args: argparse.Namespace) -> int:
         cells = [[row["model"], *(f"{row[key]:.3f}" for key in numbers)] for row in rows]
         output.table(("model", *numbers), cells, right=numbers)
     return 0
-
-
-def _record(model: str, numbers: dict[str, float]) -> None:
-    """Put numbers into the `measured.json` of a checkpoint, beside those that other commands have put there."""
-    import json
-
-    from edgestyle import checkpoint
-    from edgestyle.cli.models import MEASURED
-    from edgestyle.files import staged
-
-    path = checkpoint.find(model).folder / MEASURED
-    measured = json.loads(path.read_bytes()) if path.is_file() else {}
-    rounded = {key: round(value, 4) for key, value in numbers.items()}
-    with staged(path) as folder:
-        (folder / MEASURED).write_text(json.dumps({**measured, **rounded}, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,167 @@
+"""What is written into the zoo's `measured.json`: every number by a command, none by hand.
+
+    python -m edgestyle.training.zoo --data FOLDER [--peers FOLDER] [--gatys N]      ('make zoo-measure')
+
+Content and style are those of `edgestyle score`, on photos that training has not seen; beside them stand other people's
+networks of the same painting on the same photos, and the ratio to Gatys' optimisation, the reference, on a few of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+from torch import nn
+
+from edgestyle import checkpoint, images, score
+from edgestyle.checkpoint import Checkpoint
+from edgestyle.errors import UsageError
+from edgestyle.feedforward import FeedForward, specialize
+from edgestyle.losses import PerceptualLoss
+from edgestyle.optimize import OptimizeConfig, optimize
+from edgestyle.perceptual import VGG19, PerceptualNetwork, find_vgg_weights
+from edgestyle.score import Score
+from edgestyle.stylize import CheckpointPainter, Painter, open_painter
+from edgestyle.training.photos import load_painting
+
+SIZE = 512
+"""Side in pixels that cost is counted at."""
+_PEERS = {"great_wave": "wave", "the_scream": "scream"}
+"""Painting -> what is in the names of the peers that have learned it."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What networks are measured with."""
+
+    network: PerceptualNetwork
+    photos: Sequence[Path]
+    paintings: Path
+    """Folder of `NAME.jpg`, where NAME is a style's."""
+    peers: Path | None = None
+    gatys: int = 0
+    """Photos that are also optimised, one by one: minutes each."""
+    iterations: int = 300
+
+    def loss(self, style: str) -> PerceptualLoss:
+        """Distance from a painting.
+
+        Raises:
+            UsageError: It is not in the folder.
+        """
+        return PerceptualLoss(self.network, load_painting(self.painting(style), score.SIZE))
+
+    def painting(self, style: str) -> Path:
+        """The file of a painting."""
+        for suffix in (".jpg", ".png"):
+            if (self.paintings / f"{style}{suffix}").is_file():
+                return self.paintings / f"{style}{suffix}"
+        raise UsageError(f"there is no {style}.jpg in {self.paintings}; the score is taken against the painting")
+
+
+def measure(found: Checkpoint, bench: Bench) -> dict[str, Any]:
+    """Everything about one network: what it costs, and how good each of its styles is; means over the styles on top."""
+    styles = {name: judge(painter, name, bench) for name, painter in painters(found).items()}
+    means = {key: round(fmean(row[key] for row in styles.values()), 4) for key in ("content", "style", "total")}
+    about = {"photos": len(bench.photos), "size": SIZE, **cost(found.network()), "bytes": found.weights.stat().st_size}
+    return {**means, **about, "styles": styles}
+
+
+def painters(found: Checkpoint) -> dict[str, Painter]:
+    """A painter for each painting that a network has learned, by the painting's name."""
+    net, names = found.network(), [style.name for style in found.config.styles]
+    if net.config.styles == 1:
+        return {names[0]: CheckpointPainter(found.name, net)}
+    single = [specialize(net, row) for row in torch.eye(net.config.styles).tolist()]
+    return {name: CheckpointPainter(name, one) for name, one in zip(names, single, strict=True)}
+
+
+def judge(painter: Painter, style: str, bench: Bench) -> dict[str, Any]:
+    """The score of one style, its peers' beside it, and its ratio to Gatys' optimisation."""
+    loss = bench.loss(style)
+    each = list(score.scores(painter, bench.photos, loss))
+    row = _numbers(score.mean(each))
+    theirs = {
+        path.stem: score.mean(list(score.scores(open_painter(str(path)), bench.photos, loss)))
+        for path in peers(style, bench.peers)
+    }
+    if theirs:
+        row["peers"] = {
+            name: {**_numbers(peer), "ours_over_theirs": round(row["total"] / peer.total, 3)}
+            for name, peer in theirs.items()
+        }
+    if bench.gatys:
+        row["gatys"] = _reference(each[: bench.gatys], style, bench)
+    return row
+
+
+def _reference(ours: Sequence[Score], style: str, bench: Bench) -> dict[str, Any]:
+    """Gatys' optimisation on the first photos, and how many times its loss ours is there."""
+    painting = load_painting(bench.painting(style), score.SIZE)
+    loss, config = PerceptualLoss(bench.network, painting), OptimizeConfig(iterations=bench.iterations)
+    found = []
+    for path in bench.photos[: len(ours)]:
+        photo = torch.from_numpy(score.square(path))
+        *_, last = optimize(photo, painting, bench.network, config)
+        with torch.inference_mode():
+            losses = loss(last.picture, photo)
+        found.append(Score(losses.content.item(), losses.style.item()))
+    theirs = score.mean(found)
+    ratio = round(score.mean(list(ours)).total / theirs.total, 3)
+    return {**_numbers(theirs), "photos": len(found), "iterations": config.iterations, "ours_over_gatys": ratio}
+
+
+def peers(style: str, folder: Path | None) -> Iterable[Path]:
+    """Files in a folder of other people's that have learned the painting."""
+    part = _PEERS.get(style)
+    return sorted(path for path in folder.glob("*.onnx") if part in path.name) if folder and part else []
+
+
+def cost(net: nn.Module) -> dict[str, Any]:
+    """Parameters, and billions of multiplications at 512x512."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    inputs = [torch.zeros(1, 3, SIZE, SIZE)]
+    if isinstance(net, FeedForward) and net.config.styles > 1:
+        inputs.append(torch.eye(net.config.styles)[:1])
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        net(*inputs)
+    count = sum(parameter.numel() for parameter in net.parameters())
+    return {"parameters": count, "gmac": round(counter.get_total_flops() / 2e9, 3)}
+
+
+def _numbers(found: Score) -> dict[str, Any]:
+    return {"content": round(found.content, 4), "style": round(found.style, 4), "total": round(found.total, 4)}
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m edgestyle.training.zoo", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="holds weights/, photos/val/ and styles/gallery/")
+    parser.add_argument("--peers", type=Path, metavar="FOLDER", help="other people's .onnx files")
+    parser.add_argument("--photos", type=int, metavar="N", help="default: all")
+    parser.add_argument("--gatys", type=int, default=0, metavar="N", help="photos to optimise too; minutes each")
+    parser.add_argument("--iterations", type=int, default=300, metavar="N", help="of L-BFGS; default 300")
+    parser.add_argument("models", nargs="*", metavar="MODEL", help="default: every network of the zoo")
+    args = parser.parse_args()
+    bench = Bench(
+        VGG19(find_vgg_weights(args.data / "weights" / "vgg19_conv1_1-conv3_4_fp16.npz")),
+        images.find([args.data / "photos" / "val"])[: args.photos],
+        args.data / "styles" / "gallery",
+        args.peers,
+        args.gatys,
+        args.iterations,
+    )
+    for found in map(checkpoint.find, args.models) if args.models else checkpoint.zoo():
+        print(f"measuring {found.name}", file=sys.stderr, flush=True)  # noqa: T201  # a tool of our own
+        checkpoint.record(found, measure(found, bench))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""Style vectors, and networks specialised by them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from edgestyle import blending, checkpoint, images
+from edgestyle.cli import main
+from edgestyle.errors import EdgestyleError
+from edgestyle.feedforward import FeedForward, FeedForwardConfig, deploy
+from edgestyle.manifest import Style
+
+STYLES = (Style(name="wave", title="The Wave"), Style(name="scream", title="The Scream"))
+
+
+@pytest.mark.parametrize(
+    ("text", "weights"),
+    [("wave", (1, 0)), ("wave=1,scream=3", (0.25, 0.75)), ("1, 3", (0.25, 0.75)), ("scream,wave", (0.5, 0.5))],
+)
+def test_what_people_write_adds_up_to_one(text: str, weights: tuple[float, ...]) -> None:
+    assert blending.parse(text, STYLES) == weights
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("wav", "did you mean wave"),
+        ("1,2,3", "3 style weights for 2 paintings"),
+        ("wave=much", "wave=0.5"),
+        ("wave=-1,scream=2", "0 or more"),
+        ("0,0", "not all 0"),
+        ("wave=nan", "0 or more"),
+    ],
+)
+def test_anything_else_is_refused(text: str, message: str) -> None:
+    with pytest.raises(EdgestyleError, match=message):
+        blending.parse(text, STYLES)
+
+
+def test_a_blend_has_a_name_of_its_own() -> None:
+    assert blending.describe((0, 1), STYLES) is STYLES[1]
+    assert blending.describe((0.25, 0.75), STYLES) == Style(name="wave+scream", title="25% The Wave, 75% The Scream")
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> checkpoint.Checkpoint:
+    """A network of two paintings."""
+    config = {"width": 8, "trunk_width": 8, "trunk_blocks": 1, "styles": 2}
+    torch.manual_seed(0)
+    about = checkpoint.CheckpointConfig(
+        name="many", family="feedforward", network=config, styles=STYLES, training={}, licence="none"
+    )
+    net = deploy(FeedForward(FeedForwardConfig(**config)))
+    return checkpoint.write(tmp_path_factory.mktemp("many") / "many", about, net)
+
+
+def test_specialize_by_the_command_line(
+    many: checkpoint.Checkpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "blend"
+    assert main(["specialize", str(many.folder), "wave=1,scream=3", "--out", str(out)]) == 0
+    assert f"edgestyle export --model {out}" in capsys.readouterr().out
+    single = checkpoint.read(out)
+    assert single.config.styles[0].name == "wave+scream"
+    photo = torch.from_numpy(images.centre_crop(images.sample_photos()["rocket"], (64, 64)))
+    with torch.inference_mode():
+        expected = many.network()(photo, torch.tensor([[0.25, 0.75]]))
+        torch.testing.assert_close(single.network()(photo), expected)
+    assert main(["specialize", str(out), "wave"]) == 2
+    assert "one painting already" in capsys.readouterr().err
