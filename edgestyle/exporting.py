@@ -20,7 +20,7 @@ from edgestyle.checkpoint import Checkpoint
 from edgestyle.drift import measure, worst
 from edgestyle.errors import CheckError, UnknownNameError, UsageError
 from edgestyle.files import publish, sha256, size_in_bytes, staging
-from edgestyle.manifest import CheckResult, Contract, Golden, Manifest, manifest_path, to_json
+from edgestyle.manifest import CheckResult, Contract, Golden, Manifest, manifest_path, read_manifest, to_json
 from edgestyle.runner import Runner
 from edgestyle.target import Rewrite, Scheme, Size, Target
 
@@ -100,6 +100,21 @@ def export(
         for part in (*(file.name for file in bundle.files), name, manifest_path(path).name):
             publish(folder / part, out / part)
     return Artifact(out / name, manifest, time.monotonic() - began)
+
+
+def export_unless_there(
+    checkpoint: Checkpoint, target: Target, size: Size, out: Path, scheme: str | None = None
+) -> Path:
+    """As `export`, but a file in `out` that the same weights and the same versions have made stays as it is.
+
+    Raises:
+        EdgestyleError: As `export`.
+    """
+    scheme = scheme or target.default_scheme
+    path = out / artifact_name(checkpoint.name, target, size, scheme)
+    there = read_manifest(path) if path.exists() else None
+    new = contract_for(checkpoint, target, scheme, size, checkpoint.network().stride)
+    return path if there and there.contract == new else export(checkpoint, target, size, out, scheme).path
 
 
 def artifact_name(model: str, target: Target, size: Size, scheme: str, io: IO = "float32") -> str:

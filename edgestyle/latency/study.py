@@ -33,6 +33,9 @@ from edgestyle.runner import choose
 _RECENT = 21
 """Runs whose median the delay is a share of: it follows the machine's load, but no single run's luck."""
 
+_TOLERANCE = 0.02
+"""By how much the delay that arrived may differ from the one that was meant, in either direction."""
+
 
 @dataclass(frozen=True)
 class Slowed:
@@ -85,6 +88,13 @@ class Trial(_Model):
     """Of the machine, in the minute before."""
 
     @property
+    def counts(self) -> bool:
+        """Whether the one side became as much slower as it was to: where the machine has no time for the circles, they
+        take longer.
+        """
+        return abs(self.arrived - self.share) <= _TOLERANCE
+
+    @property
     def flagged(self) -> bool:
         """Whether it was called slower."""
         return Ratio(self.ratio, *self.ci95).is_slower(THRESHOLD)
@@ -104,11 +114,17 @@ class Study(_Model):
         """The trials in which one side was to be so much slower."""
         return [trial for trial in self.trials if trial.share == share]
 
+    def next_kind(self, kinds: Sequence[float], wanted: int) -> float | None:
+        """Of the kinds that lack trials, the one with the fewest; None where none lacks any."""
+        lacking = [kind for kind in kinds if sum(trial.counts for trial in self.of(kind)) < wanted]
+        return min(lacking, key=lambda kind: len(self.of(kind)), default=None)
+
     def summary(self, share: float) -> str:
         """How the trials of one kind went, in a line."""
-        found = self.of(share)
+        every = self.of(share)
+        found = [trial for trial in every if trial.counts]
         if not found:
-            return f"{share:.0%} slower: no trial yet"
+            return f"{share:.0%} slower: no trial yet of {len(every)} in which so much arrived"
         ratios = [trial.ratio for trial in found]
         spread = f", standard deviation {stdev(ratios):.3f}" if len(ratios) > 1 else ""
         loads = [trial.load for trial in found]
@@ -117,7 +133,7 @@ class Study(_Model):
             f"{share:.0%} slower ({median(t.arrived for t in found):.1%} arrived): called slower in {flagged} of "
             f"{len(found)} ({flagged / len(found):.1%}); ratio {min(ratios):.3f} to {max(ratios):.3f}, median "
             f"{median(ratios):.3f}{spread}; {median(t.seconds for t in found):.1f} s each; load {min(loads):.1f} to "
-            f"{max(loads):.1f}"
+            f"{max(loads):.1f}; not counted: {len(every) - len(found)}, in which another delay arrived"
         )
 
 
@@ -166,7 +182,7 @@ def resume(out: Path, new: Study) -> Study:
 
 
 def run(path: Path, out: Path, trials: int, share: float, effort: Effort | None = None) -> Study:
-    """Go on until `out` holds so many trials of either kind, in turn; each is saved when it is done.
+    """Go on until `out` holds so many trials of either kind that count, in turn; each is saved when it is done.
 
     Raises:
         EdgestyleError: What `resume` and `trial` raise; `out` keeps what it has.
@@ -175,15 +191,13 @@ def run(path: Path, out: Path, trials: int, share: float, effort: Effort | None 
     subject = File(path, runner.name)
     start = Study(machine=machine.describe(), file=path.name, sha256=sha256(path), delegate=runner.name)
     found = resume(out, start)
-    while True:
-        kind = min((0.0, share), key=lambda each: len(found.of(each)))
-        count = len(found.of(kind))
-        if count >= trials:
-            return found
-        print(f"{kind:.0%} slower, trial {count + 1} of {trials}", file=sys.stderr, flush=True)  # noqa: T201
+    kinds = (0.0, share)
+    while (kind := found.next_kind(kinds, trials)) is not None:
+        print(f"{kind:.0%} slower, trial {len(found.of(kind)) + 1}", file=sys.stderr, flush=True)  # noqa: T201
         found = found.model_copy(update={"trials": (*found.trials, trial(subject, kind, effort))})
         with staged(out) as folder:
             (folder / out.name).write_text(to_json(found), encoding="utf-8")
+    return found
 
 
 def main(argv: Sequence[str] | None = None) -> int:
