@@ -66,7 +66,7 @@ format: $(INSTALLED) ## put the code into the house's form
 validate-zoo: $(INSTALLED) browser ## every network, format and delegate in one table: docs/validation.md (half an hour)
 	$(BIN)/python docs/make_validation.py
 
-bench-peers: $(INSTALLED) ## our networks against other people's, in turn: docs/latency.md; PEERS=FOLDER
+bench-peers: $(INSTALLED) ## our networks against other people's, in turn: docs/latency.md (6 minutes); PEERS=FOLDER
 	$(BIN)/python -m edgestyle.latency.peers $(PEERS) --out docs/latency.md
 
 zoo-measure: $(INSTALLED) ## score and cost of every network, peers' and Gatys' beside them: models/*/measured.json; DATA=, PEERS=, GATYS=

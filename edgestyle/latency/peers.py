@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
-from edgestyle import checkpoint, exporting, images, registry
+from edgestyle import artifacts, checkpoint, exporting, images, registry
 from edgestyle.checkpoint import Checkpoint
 from edgestyle.errors import EdgestyleError
-from edgestyle.latency import machine, plan, report
+from edgestyle.files import staged
+from edgestyle.latency import collect, machine, plan, report
 from edgestyle.latency.collect import Findings
 from edgestyle.latency.measure import Effort
 from edgestyle.latency.plan import Job
@@ -32,6 +33,9 @@ from edgestyle.stylize import open_painter
 from edgestyle.target import Target
 
 TARGETS = ("onnx", "tflite")
+SCHEMES = ("fp32", "int8")
+_EFFORT = Effort(most_s=3, compare_most_s=8)
+"""With it, a network of the zoo against all peers takes about a minute and a half on two calm cores."""
 _PAINTINGS = {"wave": "great_wave", "scream": "the_scream"}
 """What is in the name of a peer -> the painting that it has learned."""
 _MAGENTA = "style_transfer"
@@ -68,9 +72,14 @@ class Magenta(File):
 
 
 def peer_jobs(folder: Path) -> list[Job]:
-    """The networks of others in a folder; those that predict a style are none."""
+    """The networks of others in a folder; those that predict a style are none.
+
+    Raises:
+        UsageError: There is no such folder, or nothing of the kind in it.
+    """
+    paths = [path for path in artifacts.find([str(folder)]) if path.suffix in (".onnx", ".tflite")]
     jobs = []
-    for path in sorted(path for path in folder.iterdir() if path.suffix in (".onnx", ".tflite")):
+    for path in paths:
         if _MAGENTA in path.name:
             about = plan.about(path, None, "litert-cpu")
             jobs.append(Job(about, Magenta(path, "litert-cpu"), Availability("works")))
@@ -79,22 +88,35 @@ def peer_jobs(folder: Path) -> list[Job]:
     return jobs
 
 
-def export_zoo(sizes: Sequence[tuple[int, int]], folder: Path, findings: Findings) -> list[Job]:
-    """Our networks at `sizes`, in every scheme; of those that differ in weights only, the first stands for all."""
+def export_zoo(sizes: Mapping[str, Sequence[tuple[int, int]]], folder: Path, findings: Findings) -> list[Job]:
+    """Our networks to each target at its `sizes`, unless `folder` has them; what cannot be exported is a note.
+
+    Of networks that differ in weights only, the first stands for all: they take the same time.
+    """
     found: dict[str, Checkpoint] = {}
     for known in checkpoint.zoo():
-        found.setdefault(str(sorted(known.config.network.items())), known)
+        found.setdefault(str((known.config.family, sorted(known.config.network.items()))), known)
     paths = []
-    for network in found.values():
-        for name in TARGETS:
-            target: Target = registry.load(registry.TARGETS, name)
-            for scheme in exporting.schemes(target):
-                for size in sizes:
-                    try:
-                        paths.append(exporting.export(network, target, size, folder, scheme).path)
-                    except EdgestyleError as error:
-                        findings.notes.append(f"{network.name} to {name}, {scheme}: {error}")
-    return plan.jobs(map(str, paths))
+    for network, name, scheme in product(found.values(), sizes, SCHEMES):
+        target: Target = registry.load(registry.TARGETS, name)
+        for size in sizes[name]:
+            try:
+                with findings.progress(f"exporting {network.name} to {target.title}, {scheme}, {size[1]}x{size[0]}"):
+                    paths.append(exporting.export_unless_there(network, target, size, folder, scheme))
+            except EdgestyleError as error:
+                findings.notes.append(f"{network.name} to {target.title}, {scheme}: {error}")
+    return plan.jobs(map(str, paths)) if paths else []
+
+
+def sizes_by_target(results: Sequence[Result]) -> dict[str, list[tuple[int, int]]]:
+    """The sizes at which ours are to be exported: a peer that runs on LiteRT alone is met there alone."""
+    by_suffix = {".onnx": TARGETS, ".tflite": ("tflite",)}
+    found: dict[str, set[tuple[int, int]]] = {}
+    for result in results:
+        for target in by_suffix[Path(result.artifact).suffix]:
+            if result.size:
+                found.setdefault(target, set()).add(result.size)
+    return {target: sorted(sizes) for target, sizes in found.items()}
 
 
 def contests(ours: Sequence[Job], theirs: Sequence[Job], results: Sequence[Result]) -> list[tuple[Job, Job]]:
@@ -120,12 +142,12 @@ def _key(job: Job) -> tuple[str, str]:
 # Score --------------------------------------------------------------------------------------------------------------
 
 
-def scored(theirs: Sequence[Job], data: Path, count: int) -> Iterator[tuple[str, str, Score]]:
+def scored(theirs: Sequence[Job], data: Path | None, count: int) -> Iterator[tuple[str, str, Score]]:
     """Content and style of the peers and of ours that have learned the same painting: name, painting, score.
 
     Args:
         theirs: Peers; those that take any style are left out, the score is that of one.
-        data: `weights/`, `styles/gallery/` and `photos/val/`, as CONTRIBUTING.md describes.
+        data: A folder with `weights/`, `styles/gallery/` and `photos/val/`; what EDGESTYLE_DATA names if None.
         count: How many photos.
 
     Raises:
@@ -135,7 +157,8 @@ def scored(theirs: Sequence[Job], data: Path, count: int) -> Iterator[tuple[str,
     from edgestyle.perceptual import VGG19, WEIGHTS_NAME, find_vgg_weights
     from edgestyle.training.photos import load_painting
 
-    network = VGG19(find_vgg_weights(data / "weights" / WEIGHTS_NAME))
+    weights = find_vgg_weights(data / "weights" / WEIGHTS_NAME if data else None)
+    network, data = VGG19(weights), weights.parents[1]
     photos = images.find([str(data / "photos" / "val")])[:count]
     zoo = {known.name: known for known in checkpoint.zoo()}
     for part, painting in _PAINTINGS.items():
@@ -152,10 +175,20 @@ _LEAD = """\
 Our files against other people's, run in turn on one machine ('make bench-peers'). Ratios carry over to other \
 machines better than milliseconds do. Peers are Johnson-type networks of ml5's fast-style-transfer (1.68 M weights, \
 one painting each) and Magenta's transfer network for any style, the reference on Android, without its predictor."""
+_COSTS = """\
+Peak memory is that of a process that does nothing else, with Python and the runtime (60 to 100 MB) in it; drift \
+is the worst PSNR against the float network over the photos of the export's check."""
 
 
-def page(found: Report, score: Sequence[tuple[str, str, Score]], photos: int) -> str:
-    """docs/latency.md."""
+def page(found: Report, drifts: dict[str, float], score: Sequence[tuple[str, str, Score]], photos: int) -> str:
+    """docs/latency.md.
+
+    Args:
+        found: What was measured.
+        drifts: Artifact -> PSNR in dB against its float network.
+        score: Network, painting and score.
+        photos: How many photos the score is the mean of.
+    """
     faster = Column("times faster", numeric=True)
     columns = (Column("ours"), Column("peer"), faster, Column("95 % interval"))
     rows = [
@@ -169,7 +202,7 @@ def page(found: Report, score: Sequence[tuple[str, str, Score]], photos: int) ->
     ]
     sections = [
         Section("How many times faster", "", [Table(columns, rows)]),
-        Section("Time, memory and size", "", [_costs(found)]),
+        Section("Time, memory and size", _COSTS, [_costs(found, drifts)]),
     ]
     if score:
         titles = (
@@ -192,18 +225,20 @@ def page(found: Report, score: Sequence[tuple[str, str, Score]], photos: int) ->
     return markdown.render(Document(title, None, _LEAD, sections, report.facts(found)))
 
 
-def _costs(found: Report) -> Table:
-    titles = ("size", "p50 ms", "p90 ms", "first ms", "peak MB", "file kB", "GMAC", "GFLOP/s", "of the roofline")
-    columns = (Column("file"), Column("runtime"), *(Column(title, numeric=True) for title in titles))
+def _costs(found: Report, drifts: dict[str, float]) -> Table:
+    titles = ("size", "p50 ms", "p90 ms", "first ms", "peak MB", "file kB", "drift dB", "GMAC", "GFLOP/s")
+    columns = [Column(title, numeric=True) for title in (*titles, "of the roofline")]
     rows = []
     for result in found.results:
-        values = (result.p50_ms, result.p90_ms, result.first_ms, result.peak_mb, result.bytes / 1e3, result.gmac)
+        if not result.measured:
+            continue
+        kilobytes, drift = result.bytes / 1e3, drifts.get(result.artifact)
+        values = (result.p50_ms, result.p90_ms, result.first_ms, result.peak_mb, kilobytes, drift, result.gmac)
         cells = [Cell(report.number(value), value) for value in (*values, result.gflops)]
         share = Cell(f"{result.roofline:.0%}" if result.roofline else "", result.roofline)
-        rows.append(
-            [Cell(Path(result.artifact).name), Cell(result.delegate), Cell(report.size_text(result)), *cells, share]
-        )
-    return Table(columns, rows)
+        names = (Path(result.artifact).name, result.delegate, report.size_text(result))
+        rows.append([*map(Cell, names), *cells, share])
+    return Table([Column("file"), Column("runtime"), *columns], rows)
 
 
 def _short(label: str) -> str:
@@ -211,34 +246,52 @@ def _short(label: str) -> str:
     return label.rpartition("/")[2]
 
 
-def main() -> None:
-    """The command."""
-    parser = argparse.ArgumentParser(prog="python -m edgestyle.latency.peers", description=__doc__)
-    parser.add_argument("peers", type=Path, help="a folder of other people's .onnx and .tflite files")
-    parser.add_argument(
-        "--out", type=Path, default=Path("docs/latency.md"), metavar="FILE", help="default: docs/latency.md"
-    )
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), metavar="FOLDER", help="for the score")
-    parser.add_argument("--photos", type=int, default=16, metavar="N", help="for the score; default: 16")
-    args = parser.parse_args()
-    findings = Findings(Effort(compare_most_s=30), progress=_progress)
-    theirs = peer_jobs(args.peers)
+def contend(peers: Path, build: Path, findings: Findings) -> tuple[list[Job], dict[str, float]]:
+    """Time the peers, export ours at their sizes into `build`, time them too, and run each with its peers in turn.
+
+    Returns:
+        The peers, and the drift in dB of ours from their float networks, by artifact.
+
+    Raises:
+        EdgestyleError: The folder has no file that can be timed.
+    """
+    theirs = peer_jobs(peers)
     findings.measure_machine()
     findings.measure(theirs)
-    sizes = sorted({result.size for result in findings.results if result.size})
-    with tempfile.TemporaryDirectory(prefix="edgestyle-") as folder:
-        ours = export_zoo(sizes, Path(folder), findings)
-        findings.measure(ours)
-        findings.compare(contests(ours, theirs, findings.results), gated=False)
-        found = findings.report()
-    score: list[tuple[str, str, Score]] = []
+    ours = export_zoo(sizes_by_target(findings.results), build, findings)
+    findings.measure(ours)
+    pairs = contests(ours, theirs, findings.results)
+    findings.compare(pairs, gated=False)
+    findings.notes += [f"{row.label}: {row.status}, {row.reason}" for row in findings.results if row.status != "passed"]
+    return theirs, collect.drifts(ours)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m edgestyle.latency.peers", description=__doc__)
+    parser.add_argument("peers", type=Path, help="a folder of other people's .onnx and .tflite files")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the page, in Markdown")
+    parser.add_argument(
+        "--build", type=Path, default=Path("build/zoo"), metavar="FOLDER", help="for the exported files"
+    )
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help="for the score; default: what EDGESTYLE_DATA names")
+    parser.add_argument("--photos", type=int, default=8, metavar="N", help="for the score; default: 8")
+    args = parser.parse_args(argv)
+    findings, score = Findings(_EFFORT, progress=_progress), list[tuple[str, str, Score]]()
     try:
-        with _progress("scoring"):
-            score += scored(theirs, args.data, args.photos)
+        theirs, drifts = contend(args.peers, args.build, findings)
+        try:
+            with _progress("scoring"):
+                score += scored(theirs, args.data, args.photos)
+        except EdgestyleError as error:
+            findings.notes.append(f"The score was not taken: {error}")
+        text = page(findings.report(), drifts, score, args.photos)
+        with staged(args.out) as folder:
+            (folder / args.out.name).write_text(text.replace(f"{args.peers}/", ""), encoding="utf-8")
     except EdgestyleError as error:
-        found = found.model_copy(update={"notes": (*found.notes, f"The score was not taken: {error}")})
-    text = page(found, score, args.photos).replace(f"{args.peers}/", "")
-    args.out.write_text(text, encoding="utf-8")
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return error.exit_code
+    return 0
 
 
 @contextmanager
@@ -250,4 +303,4 @@ def _progress(text: str) -> Iterator[None]:
 if __name__ == "__main__":
     from edgestyle.latency import peers  # by its name, under which the timing processes find `Magenta`
 
-    peers.main()
+    sys.exit(peers.main())
