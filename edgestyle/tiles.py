@@ -67,7 +67,7 @@ def reach(net: nn.Module) -> tuple[int, int]:
 
     def look(conv: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         nonlocal seen
-        if not isinstance(conv, nn.Conv2d):
+        if not isinstance(conv, nn.Conv2d) or inputs[0].shape[2] == 1:  # what is one value for the whole picture
             return
         stride = side // inputs[0].shape[2]
         before = int(conv.padding[0])
@@ -151,10 +151,18 @@ class _PictureWide(TorchFunctionMode):
             return self._instance_norm(call.arguments)
         if func in (torch.Tensor.mean, torch.mean) and args[0].ndim == 4:
             dims = args[1] if len(args) > 1 else kwargs.get("dim")
-            if dims is not None and {d % 4 for d in ((dims,) if isinstance(dims, int) else dims)} == {2, 3}:
-                mean = self._moments(args[0])[0].to(args[0].dtype)
-                return mean if kwargs.get("keepdim", len(args) > 2 and args[2]) else mean.flatten(1)
+            axes = {d % 4 for d in ((dims,) if isinstance(dims, int) else dims or ())}
+            if axes == {2, 3} or (axes and axes < {2, 3} and 1 not in args[0].shape[2:]):
+                mean = self._mean(args[0], axes)
+                return mean if kwargs.get("keepdim", len(args) > 2 and args[2]) else mean.squeeze(tuple(axes))
         return func(*args, **kwargs)
+
+    def _mean(self, x: Tensor, axes: set[int]) -> Tensor:
+        """The picture's mean, for a mean over both axes, or over the first of two that are taken one after the other;
+        the second, over what is all the same then, is left as it is.
+        """
+        mean = self._moments(x)[0].to(x.dtype)
+        return mean.expand(-1, -1, *(1 if axis in axes else x.shape[axis] for axis in (2, 3)))
 
     def _moments(self, x: Tensor) -> Tensor:
         if self.next == len(self.known):

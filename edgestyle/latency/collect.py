@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
-from edgestyle import checkpoint
 from edgestyle.errors import CheckError, EdgestyleError, MissingExtraError, UnavailableError
 from edgestyle.latency import machine, measure, roofline, scaling, work
 from edgestyle.latency.machine import Machine
@@ -124,7 +123,7 @@ class Findings:
         """What the network has to do at a size."""
         try:
             if isinstance(job.subject, Network):
-                found: Work | None = work.of_network(checkpoint.read(job.subject.folder).network(), size)
+                found: Work | None = work.of_network(job.subject.load(), size)
             else:
                 found = work.of_file(job.subject.path, size)
         except MissingExtraError as error:

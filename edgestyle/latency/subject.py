@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from edgestyle.errors import UsageError
 from edgestyle.images import Image
 from edgestyle.manifest import Contract
 from edgestyle.runner import Placement
+
+if TYPE_CHECKING:
+    from edgestyle.feedforward import FeedForward
 
 SIZE = (512, 512)
 """Height and width at which files of free size are timed if nobody says otherwise."""
@@ -74,13 +77,22 @@ class Network:
     tile: int | None = None
     """Side of the tiles that the picture is painted in; None for the picture as a whole."""
 
+    def load(self) -> FeedForward:
+        """The network; of several paintings, that of the first alone, which does the same work."""
+        from edgestyle import checkpoint
+        from edgestyle.feedforward import specialize
+
+        net = checkpoint.read(self.folder).network()
+        several = net.config.styles > 1
+        return specialize(net, [1.0, *[0.0] * (net.config.styles - 1)]) if several else net
+
     def open(self) -> Ready:
         """See `Subject`. Raises UsageError if the network does not take this size."""
         import torch
 
-        from edgestyle import checkpoint, tiles
+        from edgestyle import tiles
 
-        net = checkpoint.read(self.folder).network()
+        net = self.load()
         if any(side % net.stride for side in self.size):
             height, width = self.size
             raise UsageError(
