@@ -75,7 +75,8 @@ def test_help_lists_every_command_and_loads_nothing_heavy() -> None:
     done = edgestyle_process("--help")
     assert done.returncode == 0
     assert done.stderr == ""
-    assert all(f"\n    {command} " in done.stdout for command in cli.COMMANDS)
+    lines = [line.split()[:1] for line in done.stdout.splitlines()]
+    assert all([command] in lines for command in cli.COMMANDS)
     assert not modules_after("--help") & (HEAVY | SLOW)
 
 
