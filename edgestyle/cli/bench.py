@@ -78,8 +78,8 @@ def add(subparsers: Any) -> None:
     browser = parser.add_argument_group("in browsers")
     browser.add_argument("--browser", action="store_true", help="serve a page that times the files on what opens it")
     browser.add_argument("--lan", action="store_true", help="to the local network, not to this machine alone")
-    browser.add_argument("--port", type=int, default=0, metavar="N", help="default: any that is free")
-    browser.add_argument("--devices", type=_count, default=1, metavar="N", help="end after so many; default: 1")
+    browser.add_argument("--port", type=_port, metavar="N", help="default: any that is free")
+    browser.add_argument("--devices", type=_count, metavar="N", help="end after so many; default: 1")
     android = parser.add_argument_group("on an Android phone")
     android.add_argument(
         "--android", nargs="?", const="", metavar="SERIAL", help="over adb; the serial number if there are several"
@@ -128,6 +128,10 @@ def _measuring(args: argparse.Namespace) -> Callable[[argparse.Namespace, Findin
     """Where to measure."""
     from edgestyle.errors import UsageError
 
+    if not args.browser and (args.lan or args.port or args.devices):
+        raise UsageError("--lan, --port and --devices are for --browser; add it, or leave them out")
+    if args.android is None and args.benchmark_model:
+        raise UsageError("--benchmark-model is for --android; add it, or leave that out")
     if args.android is None and not args.browser:
         return _measure_here
     if args.against or args.baseline or (args.android is not None and args.browser):
@@ -184,8 +188,8 @@ def _measure_in_browsers(args: argparse.Namespace, findings: Findings) -> list[J
         size=args.sizes[0] if args.sizes else (512, 512),
         samples=args.runs,
         lan=args.lan,
-        port=args.port,
-        devices=args.devices,
+        port=args.port or 0,
+        devices=args.devices or 1,
         on_url=_show_url,
         on_result=lambda measurement: findings.results.append(browsers.result(measurement)),
     )
@@ -291,6 +295,12 @@ def _sizes(text: str) -> tuple[tuple[int, int], ...]:
 def _count(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"'{text}' is no count; write a whole number from 1")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"'{text}' is no port; write a whole number from 1 to 65535, or 0 for any")
     return int(text)
 
 

@@ -43,10 +43,14 @@ class Findings:
     def report(self) -> Report:
         """Everything, for people and machines."""
         busy = f"the machine was busy before the first run (load {self.machine.load} on {self.machine.threads} threads)"
-        bare = dict.fromkeys(result.artifact for result in self.results if not result.manifest)
+        unknown = {"unknown": "its scheme and drift are"}
+        bare = {result.artifact: result.scheme for result in self.results if not result.manifest}
         notes = [
             *([f"{busy}: take the times as upper bounds"] if self.machine.busy else []),
-            *(f"{artifact} has no manifest beside it: its scheme and drift are not known" for artifact in bare),
+            *(
+                f"{artifact} has no manifest beside it: {unknown.get(scheme, 'its drift is')} not known"
+                for artifact, scheme in bare.items()
+            ),
             *self.notes,
         ]
         results, comparisons, budgets = tuple(self.results), tuple(self.comparisons), tuple(self.budgets)

@@ -142,10 +142,13 @@ def _key(job: Job) -> tuple[str, str]:
 # Score --------------------------------------------------------------------------------------------------------------
 
 
-def scored(theirs: Sequence[Job], data: Path | None, count: int) -> Iterator[tuple[str, str, Score]]:
+def scored(
+    ours: Sequence[Job], theirs: Sequence[Job], data: Path | None, count: int
+) -> Iterator[tuple[str, str, Score]]:
     """Content and style of the peers and of ours that have learned the same painting: name, painting, score.
 
     Args:
+        ours: Exported files; those in 8 bits are scored beside the float network.
         theirs: Peers; those that take any style are left out, the score is that of one.
         data: A folder with `weights/`, `styles/gallery/` and `photos/val/`; what EDGESTYLE_DATA names if None.
         count: How many photos.
@@ -162,8 +165,10 @@ def scored(theirs: Sequence[Job], data: Path | None, count: int) -> Iterator[tup
     photos = images.find([str(data / "photos" / "val")])[:count]
     zoo = {known.name: known for known in checkpoint.zoo()}
     for part, painting in _PAINTINGS.items():
-        peers = [str(job.subject.path) for job in theirs if isinstance(job.subject, File) and part in job.about.model]
-        models = [*([painting] if painting in zoo else []), *peers]
+        peers = [job.about.artifact for job in theirs if part in job.about.model]
+        mine = [job.about.artifact for job in ours if job.about.model == painting and job.about.scheme != "fp32"]
+        at_size = [path for path in mine if f"-{SIZE}-" in path]
+        models = [*([painting] if painting in zoo else []), *at_size, *peers]
         loss = PerceptualLoss(network, load_painting(data / "styles" / "gallery" / f"{painting}.jpg", SIZE))
         for model in models:
             yield Path(model).name, painting, mean(list(scores(open_painter(model), photos, loss)))
@@ -246,11 +251,11 @@ def _short(label: str) -> str:
     return label.rpartition("/")[2]
 
 
-def contend(peers: Path, build: Path, findings: Findings) -> tuple[list[Job], dict[str, float]]:
+def contend(peers: Path, build: Path, findings: Findings) -> tuple[list[Job], list[Job]]:
     """Time the peers, export ours at their sizes into `build`, time them too, and run each with its peers in turn.
 
     Returns:
-        The peers, and the drift in dB of ours from their float networks, by artifact.
+        Ours and theirs.
 
     Raises:
         EdgestyleError: The folder has no file that can be timed.
@@ -263,7 +268,7 @@ def contend(peers: Path, build: Path, findings: Findings) -> tuple[list[Job], di
     pairs = contests(ours, theirs, findings.results)
     findings.compare(pairs, gated=False)
     findings.notes += [f"{row.label}: {row.status}, {row.reason}" for row in findings.results if row.status != "passed"]
-    return theirs, collect.drifts(ours)
+    return ours, theirs
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -279,13 +284,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     findings, score = Findings(_EFFORT, progress=_progress), list[tuple[str, str, Score]]()
     try:
-        theirs, drifts = contend(args.peers, args.build, findings)
+        ours, theirs = contend(args.peers, args.build, findings)
         try:
             with _progress("scoring"):
-                score += scored(theirs, args.data, args.photos)
+                score += scored(ours, theirs, args.data, args.photos)
         except EdgestyleError as error:
             findings.notes.append(f"The score was not taken: {error}")
-        text = page(findings.report(), drifts, score, args.photos)
+        text = page(findings.report(), collect.drifts(ours), score, args.photos)
         with staged(args.out) as folder:
             (folder / args.out.name).write_text(text.replace(f"{args.peers}/", ""), encoding="utf-8")
     except EdgestyleError as error:

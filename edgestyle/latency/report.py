@@ -40,7 +40,8 @@ def summary(report: Report) -> str:
     if report.comparisons:
         verdicts = [comparison.verdict for comparison in report.comparisons]
         counts = [f"{verdicts.count(verdict)} {verdict}" for verdict in dict.fromkeys(verdicts)]
-        parts.append(f"of {len(verdicts)} comparisons: {', '.join(counts)}")
+        told = f"of {len(verdicts)} comparisons: {', '.join(counts)}" if len(verdicts) > 1 else verdicts[0]
+        parts.append(told)
     if regressed:
         parts.append(f"slower than before: {', '.join(regressed)}")
     if "failed" in statuses:
