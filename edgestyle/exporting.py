@@ -55,6 +55,7 @@ def export(
     overrides: gates.Overrides = gates.NO_OVERRIDES,
     calibration: Calibration | None = None,
     io: IO = "float32",
+    allow_drift: bool = False,
 ) -> Artifact:
     """Export one network to one target, verify the written file, and put it with its manifest into `out`.
 
@@ -67,6 +68,7 @@ def export(
         overrides: Gates that differ from the table: `gate` of `edgestyle.settings.Settings`.
         calibration: Ranges of the network's values at this size; by default those on photos of every installation.
         io: What the pictures at both ends are made of.
+        allow_drift: Keep a file that drifts beyond its gate, and say so in its manifest.
 
     Raises:
         UsageError: The target does not serve this size, scheme or io.
@@ -87,16 +89,19 @@ def export(
     with staging(out) as folder:
         path = folder / name
         target.write(fp16_safety.rescale(net, fp16_safety.UP_TO if size == "dynamic" else size), contract, path)
+        floats: tuple[str, ...] = ()
         if found and target.name in found.calibrated:
-            found.calibrated[target.name](path, calibration or calibrate(checkpoint, size))
+            calibration = calibration or calibrate(checkpoint, size)
+            floats = calibration.float_layers
+            found.calibrated[target.name](path, calibration)
         elif found:
             found.rewrites[target.name](path)
         if to_bytes:
             to_bytes(path)
         checks = tuple(_check(runner, path, references, scheme, overrides) for runner in _verifiers(target))
-        _raise_if_failed(name, checks)
+        _raise_if_failed(name, checks, allow_drift)
         bundle = _write_golden(folder, checkpoint.name, checkpoint.network(), size, scheme)
-        manifest = _write_manifest(path, contract, bundle, checks)
+        manifest = _write_manifest(path, contract, bundle, checks, floats)
         for part in (*(file.name for file in bundle.files), name, manifest_path(path).name):
             publish(folder / part, out / part)
     return Artifact(out / name, manifest, time.monotonic() - began)
@@ -239,11 +244,12 @@ def contract_for(
         resize=images.PAD_RULE if size == "dynamic" else images.FIT_RULE,
         checkpoint_sha256=checkpoint.sha256(),
         licence=config.licence,
-        tools=_versions(("edgestyle", "torch", *target.tools)),
+        tools=versions(("edgestyle", "torch", *target.tools)),
     )
 
 
-def _versions(distributions: tuple[str, ...]) -> dict[str, str]:
+def versions(distributions: tuple[str, ...]) -> dict[str, str]:
+    """The version of each distribution that is installed."""
     found = {}
     for name in distributions:
         try:
@@ -253,15 +259,20 @@ def _versions(distributions: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
+def check_photos(size: Size) -> list[images.Image]:
+    """Real photos as an app gives them, at the sizes to be checked; ranges are found on others."""
+    sizes = DYNAMIC_SIZES if size == "dynamic" else (size,)
+    cropped = [images.centre_crop(photo, sides) for photo in images.sample_photos().values() for sides in sizes]
+    return [images.from_uint8(images.to_uint8(photo)) for photo in cropped]  # an app has 8 bits
+
+
 def _references(net: FeedForward, size: Size) -> Iterator[tuple[images.Image, images.Image]]:
-    """Real photos at the sizes to be checked, each with the float network's picture of it."""
+    """Each of these photos with the float network's picture of it."""
     import torch
 
-    for photo in images.sample_photos().values():
-        for height_width in DYNAMIC_SIZES if size == "dynamic" else (size,):
-            fitted = images.from_uint8(images.to_uint8(images.centre_crop(photo, height_width)))  # an app has 8 bits
-            with torch.inference_mode():
-                yield fitted, net(torch.from_numpy(fitted)).numpy()
+    for photo in check_photos(size):
+        with torch.inference_mode():
+            yield photo, net(torch.from_numpy(photo)).numpy()
 
 
 def _verifiers(target: Target) -> Iterator[Runner]:
@@ -298,13 +309,17 @@ def _check(
     return result(status="failed" if missed else "passed", reason=missed, drift=drift)
 
 
-def _raise_if_failed(name: str, checks: tuple[CheckResult, ...]) -> None:
+def _raise_if_failed(name: str, checks: tuple[CheckResult, ...], allow_drift: bool) -> None:
+    """Refuse a file that failed a check; one that can be measured and drifts may be allowed."""
     for check in checks:
-        if check.status == "failed":
-            raise CheckError(f"{name} failed its check on {check.delegate}: {check.reason}; the file was not kept")
+        if check.status == "failed" and not (allow_drift and check.drift):
+            remark = "; the file was not kept" + ("; --allow-drift keeps it all the same" if check.drift else "")
+            raise CheckError(f"{name} failed its check on {check.delegate}: {check.reason}{remark}")
 
 
-def _write_manifest(path: Path, contract: Contract, bundle: Golden, checks: tuple[CheckResult, ...]) -> Manifest:
+def _write_manifest(
+    path: Path, contract: Contract, bundle: Golden, checks: tuple[CheckResult, ...], float_layers: tuple[str, ...]
+) -> Manifest:
     manifest = Manifest(
         contract=contract,
         file=path.name,
@@ -312,6 +327,8 @@ def _write_manifest(path: Path, contract: Contract, bundle: Golden, checks: tupl
         bytes=size_in_bytes(path),
         golden=bundle,
         checks=checks,
+        float_layers=float_layers,
+        beyond_gate=any(check.status == "failed" for check in checks),
     )
     manifest_path(path).write_text(to_json(manifest), encoding="utf-8")
     return manifest

@@ -151,6 +151,10 @@ class Manifest(_Model):
     bytes: int = Field(gt=0)
     golden: Golden
     checks: tuple[CheckResult, ...]
+    float_layers: tuple[str, ...] = ()
+    """Layers of a file of integers that stay in floats; "" is what the network itself computes between its layers."""
+    beyond_gate: bool = False
+    """The file drifts beyond its gate, and was kept because somebody asked for it (`export --allow-drift`)."""
 
     @property
     def verified(self) -> Status:

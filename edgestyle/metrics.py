@@ -66,7 +66,7 @@ def measure(actual: Image, reference: Image, network: PerceptualNetwork | None) 
         CheckError: The shapes differ, or `actual` holds NaN or infinity.
     """
     overall = drift.measure(actual, reference)
-    a, b = (_features(picture, network) if network else None for picture in (actual, reference))
+    a, b = (features(picture, network) if network else None for picture in (actual, reference))
     return Metrics(
         psnr_db=overall.psnr_db,
         ssim=overall.ssim,
@@ -160,7 +160,7 @@ Features = Mapping[str, "Tensor"]
 """What a perceptual network sees in one picture: layer -> (1, C, h, w)."""
 
 
-def _features(picture: Image, network: PerceptualNetwork) -> Features:
+def features(picture: Image, network: PerceptualNetwork) -> Features:
     """Features of a picture at every layer that is compared."""
     import torch
 

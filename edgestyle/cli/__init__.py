@@ -32,6 +32,7 @@ COMMANDS = (
     "models",
     "stylize",
     "export",
+    "quantize",
     "lint",
     "validate",
     "bench",

@@ -58,6 +58,16 @@ def add(subparsers: Any) -> None:
         help="photos on which the ranges of int8 activations are found; default: some that come with scikit-image",
     )
     parser.add_argument(
+        "--mixed",
+        action="store_true",
+        help="leave the fewest layers of an int8 file in floats with which it passes its gate (takes minutes)",
+    )
+    parser.add_argument(
+        "--allow-drift",
+        action="store_true",
+        help="keep a file that drifts beyond its gate; its manifest says so",
+    )
+    parser.add_argument(
         "--io",
         choices=("float32", "uint8"),
         default="float32",
@@ -79,7 +89,11 @@ def run(args: argparse.Namespace) -> int:
     jobs = [(target, size) for target in targets(args.target) for size in map(parse_size, args.size)]
     for target, size in jobs:  # say no before the long work, not in the middle of it
         exporting.check_request(target, size, args.quantize, args.io)
-    calibrate = functools.cache(lambda size: _calibrate(found, size, args.calibration))
+    if args.mixed and not any(exporting.needs_calibration(target, args.quantize) for target, _ in jobs):
+        raise UsageError(
+            "--mixed goes with --quantize int8 or int8-a16: no other format rounds layers that could be left"
+        )
+    calibrate = functools.cache(lambda size: _calibrate(found, size, args))
     rows = []
     for target, size in jobs:
         interrupts.check()
@@ -88,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
             calibration = calibrate(size) if exporting.needs_calibration(target, args.quantize) else None
             with output.progress(f"exporting {found.name} to {wanted}"):
                 artifact = exporting.export(
-                    found, target, size, args.out, args.quantize, overrides, calibration, args.io
+                    found, target, size, args.out, args.quantize, overrides, calibration, args.io, args.allow_drift
                 )
         except (CheckError, MissingExtraError) as error:
             interrupts.check()
@@ -99,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
         rows.append(_row(artifact))
         if not args.json:
             _describe(artifact)
-    passed = all(row["verified"] == "passed" for row in rows)
+    passed = all(row["verified"] == "passed" or row["beyond_gate"] for row in rows)
     if args.json:
         output.print_json({"artifacts": rows, "passed": passed})
     elif passed:
@@ -107,14 +121,15 @@ def run(args: argparse.Namespace) -> int:
     return 0 if passed else 1
 
 
-def _calibrate(found: Checkpoint, size: Size, folder: Path | None) -> Calibration:
-    """The ranges for one size; they serve all targets."""
-    from edgestyle import exporting
+def _calibrate(found: Checkpoint, size: Size, args: argparse.Namespace) -> Calibration:
+    """The ranges for one size; they serve all targets, and so do the layers that stay in floats."""
+    from edgestyle.cli import quantize
 
-    with output.progress(f"finding the ranges of {found.name}"):
-        calibration = exporting.calibrate(found, size, folder)
-    if calibration.photos == 1:
-        output.note("calibrated on one photo; other photos may pass its ranges, give a dozen")
+    calibration = quantize.calibrate(found, size, args.calibration)
+    if args.mixed:
+        floats = quantize.mixed(found, size, calibration, args.quantize)
+        output.note(f"in floats: {', '.join(floats) or 'no layer'}")
+        return calibration.without(floats)
     return calibration
 
 
@@ -168,6 +183,7 @@ def _row(artifact: Artifact) -> dict[str, Any]:
         "verified": manifest.verified,
         "delegate": check.delegate,
         "drift": asdict(check.drift) if check.drift else None,
+        "beyond_gate": manifest.beyond_gate,
     }
 
 
@@ -183,6 +199,7 @@ def _failure(target: Target, size: Size, scheme: str | None, status: str, reason
         "verified": status,
         "delegate": target.runner,
         "drift": None,
+        "beyond_gate": False,
         "reason": reason,
     }
 
@@ -200,6 +217,8 @@ def _describe(artifact: Artifact) -> None:
                 f"  {check.status} {where}: PSNR {check.drift.psnr_db:.1f} dB (gate {check.min_psnr_db:g}), "
                 f"max abs {check.drift.max_abs:.2g}, SSIM {check.drift.ssim:.4f}"
             )
+    if manifest.beyond_gate:
+        output.say("  beyond its gate, kept because of --allow-drift; its manifest says so")
 
 
 def _next_commands(rows: list[dict[str, Any]]) -> None:

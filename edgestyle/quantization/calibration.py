@@ -142,15 +142,27 @@ class Calibration:
         """The same with the ranges for 16 bits."""
         return replace(self, values=tuple(replace(value, range=value.range and value.wide) for value in self.values))
 
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Every layer that gives a value, in the order in which the network computes them."""
+        return tuple(dict.fromkeys(self.owner(value) for value in self.values))
+
+    @property
+    def float_layers(self) -> tuple[str, ...]:
+        """Those of them that stay in floats."""
+        return tuple(dict.fromkeys(self.owner(value) for value in self.values if value.range is None))
+
+    def owner(self, value: Value) -> str:
+        """The layer that a value belongs to: an activation that is fused belongs to the layer before it."""
+        return next((before.layer for before in self.values if before.fused_with == value.name), value.layer)
+
     def without(self, layers: Iterable[str]) -> Calibration:
         """The same, but what some layers give stays in floats, on every target alike.
 
         An op that takes or gives such a value computes in floats, its weights are floats.
         """
         layers = set(layers)
-        floats = {value.name for value in self.values if value.layer in layers}
-        floats |= {value.fused_with for value in self.values if value.layer in layers}
-        values = (replace(value, range=None) if value.name in floats else value for value in self.values)
+        values = (replace(value, range=None) if self.owner(value) in layers else value for value in self.values)
         return replace(self, values=tuple(values))
 
     def _find(self, tensor: NDArray[Any]) -> tuple[Value, float] | None:
@@ -178,8 +190,7 @@ def calibrate(net: nn.Module, photos: Sequence[Image], observer: str = DEFAULT) 
     """
     import torch
 
-    with torch.inference_mode():
-        program = torch.export.export(net, (torch.from_numpy(photos[0]),))
+    program = trace(net, torch.from_numpy(photos[0]))
     nodes = {node.name: node for node in _after_first_weights(program)}
     low, high = dict.fromkeys(nodes, 0.0), dict.fromkeys(nodes, 0.0)
     counts = {name: np.zeros(BINS) for name in nodes}
@@ -206,6 +217,14 @@ def calibrate(net: nn.Module, photos: Sequence[Image], observer: str = DEFAULT) 
         range_, wide = _known(node) or (_range(*OBSERVERS[observer](seen)), _wide(node, seen))
         values.append(Value(name, _layer(node), range_, wide, prints[name], _fused_with(node)))
     return Calibration(photos[0], len(photos), tuple(values))
+
+
+def trace(net: nn.Module, photo: Tensor) -> ExportedProgram:
+    """What a network in deploy form computes for a photo of that shape, op by op; the same names for every shape."""
+    import torch
+
+    with torch.inference_mode():
+        return torch.export.export(net, (photo,))
 
 
 def _after_first_weights(program: ExportedProgram) -> Iterator[fx.Node]:

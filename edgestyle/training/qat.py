@@ -1,0 +1,197 @@
+"""Quantization-aware fine-tuning: a trained network learns to paint in 8-bit integers as it paints in floats.
+
+Each step paints a batch three times: with the network as it was at the start, with the network as it is, and with the
+network as its int8 file computes (`edgestyle.quantization.simulation`). The second and third are pulled together, the
+second is kept near the first, and the third is still to look like the painting. Ranges are found again now and then, by
+the same observer and on the same photos as an export finds them.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from edgestyle import checkpoint
+from edgestyle.checkpoint import Checkpoint
+from edgestyle.drift import psnr
+from edgestyle.errors import CheckError, ConfigError
+from edgestyle.feedforward import FeedForward, deploy
+from edgestyle.images import Image
+from edgestyle.quantization.calibration import calibrate
+from edgestyle.quantization.simulation import Simulation
+from edgestyle.training.photos import Photos
+
+Perceive = Callable[[Tensor, Tensor], Tensor]
+"""From pictures and their photos, both (B, 3, H, W) in [0, 1], to what training makes small: (B,)."""
+
+
+@dataclass(frozen=True)
+class QatConfig:
+    """How to fine-tune."""
+
+    steps: int = 300
+    """Batches to learn from: a few minutes on a CPU."""
+    batch: int = 2
+    crop: int = 256
+    """Side of the crops in pixels; a multiple of 8."""
+    scales: tuple[int, int] = (352, 576)
+    """Short side of the photos that crops are cut from, drawn evenly between the two."""
+    int8_weight: float = 2000.0
+    """How much the squared error of the int8 picture against the float picture counts: at 36 dB, 0.5."""
+    start_weight: float = 500.0
+    """How much that of the float picture against the one that the network painted at the start counts."""
+    learning_rate: float = 2e-4
+    """Adam's; it falls to zero along half a cosine."""
+    ranges_every: int = 100
+    """Steps after which the ranges are found again."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "ranges_every"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.crop % 8 or self.crop < 64:
+            raise ConfigError(f"crop is {self.crop}; it must be a multiple of 8, at least 64")
+
+    def rate(self, step: int) -> float:
+        """Learning rate at `step`."""
+        return self.learning_rate * (1 + math.cos(math.pi * step / self.steps)) / 2
+
+
+@dataclass(frozen=True)
+class QatProgress:
+    """What fine-tuning says of itself after a step; running means, PSNR in dB over crops."""
+
+    step: int
+    int8_db: float
+    """Of the int8 picture against the float picture."""
+    start_db: float
+    """Of the float picture against the one at the start."""
+
+
+def fine_tune(
+    net: FeedForward,
+    photos: Photos,
+    calibration_photos: Sequence[Image],
+    config: QatConfig,
+    perceive: Perceive | None = None,
+    report: Callable[[QatProgress], None] = lambda _: None,
+) -> FeedForward:
+    """Fine-tune a trained network for int8.
+
+    Args:
+        net: In deploy form; it is not changed.
+        photos: To learn on.
+        calibration_photos: Ranges are found on these, each (1, 3, H, W) and of one size: those of the export.
+        config: How.
+        perceive: Keeps content and style of the int8 picture; without it only the two squared errors count.
+        report: Called after each step.
+
+    Returns:
+        The fine-tuned network, in deploy form.
+
+    Raises:
+        CheckError: The loss is NaN or infinite.
+    """
+    start = copy.deepcopy(net).requires_grad_(False)
+    net = copy.deepcopy(net).requires_grad_(True)
+    optimizer = torch.optim.Adam(net.parameters(), lr=config.learning_rate, betas=(0.9, 0.99))
+    generator = torch.Generator().manual_seed(config.seed)
+    running = [0.0, 0.0]
+    integers = _in_integers(net, calibration_photos)
+    for step in range(config.steps):
+        if step and step % config.ranges_every == 0:
+            integers = _in_integers(net, calibration_photos)
+        for group in optimizer.param_groups:
+            group["lr"] = config.rate(step)
+        batch = photos.crops(config.batch, config.crop, config.scales, generator)
+        total, errors = _losses(config, batch, start, net, integers, perceive)
+        if not torch.isfinite(total):
+            raise CheckError(f"the loss is {total.item()} at step {step}; try a smaller learning rate")
+        optimizer.zero_grad()
+        total.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
+        optimizer.step()
+        keep = min(0.95, 1 - 1 / (step + 1))
+        running = [keep * mean + (1 - keep) * error for mean, error in zip(running, errors, strict=True)]
+        report(QatProgress(step + 1, psnr(running[0]), psnr(running[1])))
+    return deploy(net)
+
+
+def fine_tune_checkpoint(
+    found: Checkpoint,
+    out: Path,
+    photos: Photos,
+    calibration_photos: Sequence[Image],
+    config: QatConfig,
+    perceive: Perceive | None = None,
+    report: Callable[[QatProgress], None] = lambda _: None,
+) -> Checkpoint:
+    """Fine-tune a checkpoint for int8 and write the result, under the name of its folder.
+
+    The record of its training is kept; that of the fine-tuning is added to it under "qat".
+
+    Args:
+        found: The trained checkpoint; it is not changed.
+        out: Folder of the new one.
+        photos: See `fine_tune`, as are the others.
+        calibration_photos: Those of the export.
+        config: How.
+        perceive: Keeps content and style.
+        report: Called after each step.
+
+    Raises:
+        CheckError: The loss is NaN or infinite.
+    """
+    began, last = time.monotonic(), [QatProgress(0, 0, 0)]
+
+    def keep(progress: QatProgress) -> None:
+        last[0] = progress
+        report(progress)
+
+    net = fine_tune(found.network(), photos, calibration_photos, config, perceive, keep)
+    record = {
+        **asdict(config),
+        "start_sha256": found.sha256(),
+        "minutes": round((time.monotonic() - began) / 60, 1),
+        "int8_db": round(last[0].int8_db, 1),
+        "start_db": round(last[0].start_db, 1),
+    }
+    about = found.config.model_copy(
+        update={"name": out.resolve().name, "training": {**found.config.training, "qat": record}}
+    )
+    return checkpoint.write(out, about, net)
+
+
+def _in_integers(net: nn.Module, calibration_photos: Sequence[Image]) -> Simulation:
+    """The network as its int8 file computes, with the ranges that it has now."""
+    frozen = copy.deepcopy(net).requires_grad_(False)
+    return Simulation(net, calibrate(frozen, calibration_photos))
+
+
+def _losses(
+    config: QatConfig,
+    batch: Tensor,
+    start: nn.Module,
+    net: nn.Module,
+    integers: Simulation,
+    perceive: Perceive | None,
+) -> tuple[Tensor, tuple[float, float]]:
+    """What is to become small, and the two squared errors in it."""
+    with torch.no_grad():
+        first = start(batch)
+    floats, rounded = net(batch), integers(batch)
+    int8_error, start_error = F.mse_loss(rounded, floats), F.mse_loss(floats, first)
+    total = config.int8_weight * int8_error + config.start_weight * start_error
+    if perceive:
+        with torch.autocast(batch.device.type, torch.bfloat16):
+            total = total + perceive(rounded, batch).mean()
+    return total, (int8_error.item(), start_error.item())
