@@ -146,8 +146,9 @@ class FeedForward(nn.Module):
     """
 
     stride = 8
-    grey = 0.5
-    """What is subtracted from the photo, so that the zero padding of the first convolution is grey, not black."""
+    grey = 128 / 255
+    """What is subtracted from the photo, so that the zero padding of the first convolution is grey, not black. One of a
+    photo's 8-bit levels, so that integers hold what is left exactly."""
 
     def __init__(self, config: FeedForwardConfig | None = None) -> None:
         super().__init__()

@@ -88,8 +88,8 @@ def test_a_fingerprint_survives_layout_order_scale_and_padding() -> None:
 
 def test_ranges_are_those_of_the_values_that_layers_take_and_give(small: nn.Module) -> None:
     values = {value.name: value for value in calibrate(small, photos.load(None, SIZE), "minmax").values}
-    assert list(values) == ["sub", "conv2d", "relu6", "conv2d_1", "sigmoid"]
-    assert [value.layer for value in values.values()] == ["", "first", "", "second", ""]
+    assert list(values) == ["x", "sub", "conv2d", "relu6", "conv2d_1", "sigmoid"]
+    assert [value.layer for value in values.values()] == ["", "", "first", "", "second", ""]
     assert {name: value.fused_with for name, value in values.items() if value.fused_with} == {"conv2d": "relu6"}
     assert values["sigmoid"].range == SIGMOID
     assert values["sigmoid"].wide == UNIT
@@ -115,15 +115,60 @@ def test_tensors_are_recognised_and_their_scale_with_them(small: nn.Module) -> N
         conv = small.first(centred)  # type: ignore[operator]
         act = nn.functional.relu6(conv)
         logits = small.second(act)  # type: ignore[operator]
-        computed = {"a": centred * 255, "b": act, "c": logits, "d": torch.sigmoid(logits), "own": act.mean((2, 3))}
+        computed = {
+            "photo": photo * 255,
+            "a": centred * 255,
+            "b": act,
+            "c": logits,
+            "d": torch.sigmoid(logits),
+            "own": act.mean((2, 3)),
+        }
     ranges = calibration.match({name: value.numpy() for name, value in computed.items()})
     by_name = {value.name: value.range for value in calibration.values}
-    assert ranges.keys() == set("abcd")
+    assert ranges.keys() == {"photo", *"abcd"}
+    assert ranges["photo"] == UNIT * 255
     assert ranges["a"].high == pytest.approx(255 * by_name["sub"].high, rel=1e-3)
     assert ranges["b"] == by_name["relu6"]
     del computed["b"]
     with pytest.raises(CheckError, match="nothing like 'relu6'"):
         calibration.match({name: value.numpy() for name, value in computed.items()})
+
+
+def test_what_is_made_of_the_photo_by_numbers_alone_is_exact_in_8_bits() -> None:
+    class Centred(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Conv2d(3, 3, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            picture: torch.Tensor = self.layer((x - 128 / 255) * 2)
+            return picture
+
+    values = {value.name: value.range for value in calibrate(Centred().eval(), photos.load(None, SIZE)).values}
+    assert (values["x"], values["sub"]) == (UNIT, Range(0 - 128 / 255, 1 - 128 / 255))
+    assert values["sub"].grid() == (pytest.approx(1 / 255), 128)
+    assert values["mul"] == values["sub"] * 2
+
+
+def test_what_a_relu6_cuts_off_needs_no_steps() -> None:
+    class Modulated(nn.Module):
+        """A layer that is scaled a hundred times beyond what the ReLU6 after it lets through."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.layer, self.shift = nn.Conv2d(3, 8, 1), nn.Conv2d(3, 8, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y: torch.Tensor = nn.functional.relu6(self.layer(x) * 500 + self.shift(x.mean((2, 3), keepdim=True)))
+            return y
+
+    values = {value.name: value for value in calibrate(Modulated().eval(), photos.load(None, SIZE), "minmax").values}
+    cut, shift = values["mul"].range, values["conv2d_1"].range
+    assert values["conv2d"].range.high > 0.2
+    assert values["mul"].wide.high > 100
+    assert cut.high == pytest.approx(6 - shift.low, abs=1)  # of what was seen, not of the range with zero in it
+    assert cut.low >= -shift.high - 1e-6
 
 
 def test_left_out_layers_and_wide_ranges(small: nn.Module) -> None:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgestyle.cli import output
+from edgestyle.cli import interrupts, output
 from edgestyle.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ examples:
   edgestyle train --style painting.jpg --from great_wave --minutes 10      # a style of your own from a trained network
   edgestyle train --style a.jpg --style b.jpg --photos photos/             # two paintings in one network, and blends
   edgestyle train --style painting.jpg --photos photos/ --style-weight 3 --style-size 384
+  edgestyle train --style painting.jpg --photos photos/ --from runs/mine --qat --out runs/mine-int8
   torchrun --nproc-per-node 2 -m edgestyle train --style painting.jpg --photos photos/ --out runs/mine
 
 Nothing is downloaded: pictures are compared by a small network that comes with edgestyle (--perceptual student).
@@ -58,6 +59,17 @@ def add(subparsers: Any) -> None:
     )
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where the checkpoint goes; default: runs/STYLE")
     parser.add_argument("--from", dest="start", metavar="MODEL", help="begin with a trained network, not from scratch")
+    parser.add_argument(
+        "--qat",
+        action="store_true",
+        help="fine-tune the network of --from so that its int8 file paints as it does (a few minutes)",
+    )
+    parser.add_argument(
+        "--calibration",
+        type=Path,
+        metavar="FOLDER",
+        help="with --qat: the photos that exports will find their ranges on; default as in 'edgestyle export'",
+    )
     parser.add_argument(
         "--perceptual", default="student", metavar="student|vgg19|FILE", help="what compares pictures; default student"
     )
@@ -96,12 +108,14 @@ def _add_settings(group: Any) -> None:
         choices=("no", "luminance", "histogram"),
         help="keep the photo's colours: style luminance alone, or recolour the painting like each photo; default no",
     )
-    group.add_argument("--learning-rate", type=float, default=1.2e-3, help="default 0.0012")
+    group.add_argument("--learning-rate", type=float, help="default 0.0012, with --qat 0.0002")
     group.add_argument("--seed", type=int, default=0)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, or go on training."""
+    """Train, or go on training, or fine-tune for int8."""
+    if args.qat:
+        return _fine_tune(args)
     from edgestyle import perceptual
     from edgestyle.files import make_folder
     from edgestyle.losses import PerceptualLoss
@@ -135,6 +149,43 @@ def run(args: argparse.Namespace) -> int:
         output.say(f"{args.out}  {current.step} steps  {current.seconds / 60:.1f} minutes")
         output.say(f"\nnext:\n  edgestyle stylize photo.jpg --model {args.out} -o out.png")
         output.say(f"  edgestyle export --model {args.out} --target all")
+    return 0
+
+
+def _fine_tune(args: argparse.Namespace) -> int:
+    """Quantization-aware training of the network of --from."""
+    from edgestyle import perceptual
+    from edgestyle.files import make_folder
+    from edgestyle.losses import PerceptualLoss
+    from edgestyle.quantization import photos as calibration_photos
+    from edgestyle.training.photos import load_painting
+    from edgestyle.training.qat import SIZE, QatConfig, QatProgress, fine_tune_checkpoint
+
+    start = _start(args)
+    if start is None:
+        raise UsageError("--qat fine-tunes a trained network; name it by --from, and the new one by --out")
+    if args.out is None or args.out.resolve() == start.folder.resolve():
+        raise UsageError("--qat needs an --out other than the network of --from")
+    given = {"steps": args.steps, "learning_rate": args.learning_rate}
+    settings = {name: value for name, value in given.items() if value is not None}
+    config = QatConfig(batch=args.batch, crop=args.crop, seed=args.seed, **settings)
+    paintings = [load_painting(path, args.style_size) for path in args.style]
+    training = _config(args, start)
+    photos = _photos(args, training)
+    ranges = calibration_photos.load(args.calibration, SIZE)
+    make_folder(args.out)
+    with output.download() as fetched:
+        loss = PerceptualLoss(perceptual.load(args.perceptual, fetched), paintings, training.loss)
+    with output.steps("fine-tuning for int8", config.steps) as update:
+
+        def report(progress: QatProgress) -> None:
+            interrupts.check()
+            drift = f"int8 {progress.int8_db:.1f} dB from float, float {progress.start_db:.1f} dB from the start"
+            update(progress.step, drift)
+
+        fine_tune_checkpoint(start, args.out, photos, ranges, config, lambda a, b: loss.weighted(loss(a, b)), report)
+    output.say(f"{args.out}")
+    output.say(f"\nnext:\n  edgestyle export --model {args.out} --target all --quantize int8")
     return 0
 
 
@@ -192,7 +243,7 @@ def _config(args: argparse.Namespace, start: Checkpoint | None) -> TrainConfig:
         minutes=args.minutes,
         batch=args.batch,
         crop=args.crop,
-        learning_rate=args.learning_rate,
+        learning_rate=TrainConfig.learning_rate if args.learning_rate is None else args.learning_rate,
         precision=args.precision,
         seed=args.seed,
     )

@@ -8,6 +8,8 @@ tensors are recognised. What a file computes in a way of its own is not in the t
 
 from __future__ import annotations
 
+import math
+import operator
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -180,8 +182,8 @@ class Calibration:
 def calibrate(net: nn.Module, photos: Sequence[Image], observer: str = DEFAULT) -> Calibration:
     """Run a network over photos and find the range of each of its values.
 
-    Left out are values from before the first layer with weights, but for what that layer takes: they are sums over the
-    picture and what is made of them (an input normalisation), which 8 bits would spoil.
+    Left out are values from before the first layer with weights, but for the photo, what is made of it by numbers alone
+    and what that layer takes: they are sums over the picture (an input normalisation), which 8 bits would spoil.
 
     Args:
         net: In deploy form.
@@ -191,6 +193,7 @@ def calibrate(net: nn.Module, photos: Sequence[Image], observer: str = DEFAULT) 
     import torch
 
     program = trace(net, torch.from_numpy(photos[0]))
+    constants = _constants(program)
     nodes = {node.name: node for node in _after_first_weights(program)}
     low, high = dict.fromkeys(nodes, 0.0), dict.fromkeys(nodes, 0.0)
     counts = {name: np.zeros(BINS) for name in nodes}
@@ -214,7 +217,8 @@ def calibrate(net: nn.Module, photos: Sequence[Image], observer: str = DEFAULT) 
         if not prints[name].count or any(value.fingerprint.distance(prints[name]) < _SAME for value in values):
             continue  # nothing but zeros needs no range, nor does a value seen before
         seen = Histogram(low[name], high[name], counts[name])
-        range_, wide = _known(node) or (_range(*OBSERVERS[observer](seen)), _wide(node, seen))
+        range_, wide = _known(node, constants) or (_range(*OBSERVERS[observer](seen)), _wide(node, seen))
+        range_ = _cut(range_, _passed_on(node, low, high))
         values.append(Value(name, _layer(node), range_, wide, prints[name], _fused_with(node)))
     return Calibration(photos[0], len(photos), tuple(values))
 
@@ -229,7 +233,7 @@ def trace(net: nn.Module, photo: Tensor) -> ExportedProgram:
 
 def _after_first_weights(program: ExportedProgram) -> Iterator[fx.Node]:
     """The values that are computed with weights, and those that layers with weights take."""
-    constants = {spec.arg.name for spec in program.graph_signature.input_specs if spec.target is not None}
+    constants = _constants(program)
     matrices = {
         node for node in program.graph.nodes if node.name in constants and node.meta["val"].ndim > 1
     }  # a norm has vectors only
@@ -239,8 +243,27 @@ def _after_first_weights(program: ExportedProgram) -> Iterator[fx.Node]:
             weighted.add(node)
     for node in program.graph.nodes:
         is_taken = any(user in weighted for user in node.users) and node.name not in constants
-        if (node in weighted or is_taken) and node.meta["val"].is_floating_point():
+        is_wanted = is_taken or node in weighted or _of_photo(node, constants)
+        if is_wanted and node.meta["val"].is_floating_point():
             yield node
+
+
+def _constants(program: ExportedProgram) -> set[str]:
+    """Names of the inputs of a program that are weights and buffers."""
+    return {spec.arg.name for spec in program.graph_signature.input_specs if spec.target is not None}
+
+
+def _of_photo(node: fx.Node, constants: Container[str]) -> Range | None:
+    """The range of the photo, and of what is made of it by numbers alone: known beforehand, and exact in 8 bits."""
+    if node.op == "placeholder":
+        return UNIT if node.name not in constants else None
+    kind = str(node.target).split(".")[1] if node.op == "call_function" else ""
+    apply = {"sub": operator.sub, "add": operator.add, "mul": operator.mul, "div": operator.truediv}.get(kind)
+    if not apply or len(node.args) != 2 or not isinstance(node.args[1], int | float):
+        return None
+    before = _of_photo(node.all_input_nodes[0], constants) if node.all_input_nodes else None
+    ends = sorted(apply(end, node.args[1]) for end in (before.low, before.high)) if before else [0.0, 0.0]
+    return Range(*ends) if before and ends[0] <= 0 <= ends[1] else None
 
 
 def _watch(program: ExportedProgram, photo: Tensor, nodes: Container[str], look: Callable[[str, Tensor], None]) -> None:
@@ -260,12 +283,12 @@ def _watch(program: ExportedProgram, photo: Tensor, nodes: Container[str], look:
         Watcher(program.graph_module).run(*weights, photo)
 
 
-def _known(node: fx.Node) -> tuple[Range, Range] | None:
+def _known(node: fx.Node, constants: Container[str]) -> tuple[Range, Range] | None:
     """The ranges for 8 and 16 bits of a value that need not be looked at."""
     import torch
 
-    if node.op == "placeholder":
-        return UNIT, UNIT
+    if photo := _of_photo(node, constants):
+        return photo, photo
     return (SIGMOID, UNIT) if node.target is torch.ops.aten.sigmoid.default else None
 
 
@@ -275,6 +298,35 @@ def _wide(node: fx.Node, seen: Histogram) -> Range:
     kind = str(node.target).split(".")[1]
     bound = {"relu6": 6.0, "hardtanh": node.args[-1], "clamp": node.args[-1]}.get(kind)
     return replace(wide, high=min(wide.high, bound)) if isinstance(bound, float) else wide
+
+
+def _passed_on(node: fx.Node, low: Mapping[str, float], high: Mapping[str, float]) -> tuple[float, float]:
+    """What of a value can be told after the activation that its sum with another value goes through.
+
+    What lies outside is cut off there in any case, and a range that leaves it out loses nothing: `scale * x + shift`
+    before a ReLU6 may be a hundred times as large as what the ReLU6 lets through.
+    """
+    (total, *others) = node.users
+    ends = _ends(next(iter(total.users))) if len(total.users) == 1 else None
+    if others or not ends or not str(total.target).startswith("aten.add."):
+        return -math.inf, math.inf
+    (other,) = [n for n in total.all_input_nodes if n is not node] or [node]
+    if other.name not in low:
+        return -math.inf, math.inf
+    return ends[0] - high[other.name], ends[1] - low[other.name]
+
+
+def _ends(node: fx.Node) -> tuple[float, float] | None:
+    """Between what an activation cuts off; None of anything else."""
+    kind = str(node.target).split(".")[1] if node.op == "call_function" else ""
+    if kind in ("relu", "relu6"):
+        return 0.0, 6.0 if kind == "relu6" else math.inf
+    is_clipping = kind in ("hardtanh", "clamp") and all(isinstance(end, int | float) for end in node.args[1:3])
+    return (float(node.args[1]), float(node.args[2])) if is_clipping and len(node.args) > 2 else None  # type: ignore[arg-type]
+
+
+def _cut(range_: Range, ends: tuple[float, float]) -> Range:
+    return _range(max(range_.low, ends[0]), min(range_.high, ends[1]))
 
 
 def _fused_with(node: fx.Node) -> str:

@@ -29,6 +29,8 @@ from edgestyle.quantization.calibration import calibrate
 from edgestyle.quantization.simulation import Simulation
 from edgestyle.training.photos import Photos
 
+SIZE = (512, 512)
+"""Height and width at which ranges are found, as exports do by default."""
 Perceive = Callable[[Tensor, Tensor], Tensor]
 """From pictures and their photos, both (B, 3, H, W) in [0, 1], to what training makes small: (B,)."""
 
@@ -42,6 +44,8 @@ class QatConfig:
     batch: int = 2
     crop: int = 256
     """Side of the crops in pixels; a multiple of 8."""
+    context: int = 32
+    """Pixels around it that only the networks see, so that nothing is learned of the border; a multiple of 8."""
     scales: tuple[int, int] = (352, 576)
     """Short side of the photos that crops are cut from, drawn evenly between the two."""
     int8_weight: float = 2000.0
@@ -60,6 +64,8 @@ class QatConfig:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if self.crop % 8 or self.crop < 64:
             raise ConfigError(f"crop is {self.crop}; it must be a multiple of 8, at least 64")
+        if self.context % 8 or self.context < 0:
+            raise ConfigError(f"context is {self.context}; it must be a multiple of 8")
 
     def rate(self, step: int) -> float:
         """Learning rate at `step`."""
@@ -112,7 +118,7 @@ def fine_tune(
             integers = _in_integers(net, calibration_photos)
         for group in optimizer.param_groups:
             group["lr"] = config.rate(step)
-        batch = photos.crops(config.batch, config.crop, config.scales, generator)
+        batch = photos.crops(config.batch, config.crop + 2 * config.context, config.scales, generator)
         total, errors = _losses(config, batch, start, net, integers, perceive)
         if not torch.isfinite(total):
             raise CheckError(f"the loss is {total.item()} at step {step}; try a smaller learning rate")
@@ -192,6 +198,7 @@ def _losses(
     int8_error, start_error = F.mse_loss(rounded, floats), F.mse_loss(floats, first)
     total = config.int8_weight * int8_error + config.start_weight * start_error
     if perceive:
+        inside = (..., *[slice(config.context, config.context + config.crop)] * 2)
         with torch.autocast(batch.device.type, torch.bfloat16):
-            total = total + perceive(rounded, batch).mean()
+            total = total + perceive(rounded[inside], batch[inside]).mean()
     return total, (int8_error.item(), start_error.item())
