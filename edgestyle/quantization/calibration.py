@@ -8,7 +8,6 @@ tensors are recognised. What a file computes in a way of its own is not in the t
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from edgestyle.errors import CheckError
 from edgestyle.images import Image
+from edgestyle.quantization.cuts import Cuts, Ends
 from edgestyle.quantization.observers import BINS, DEFAULT, OBSERVERS, Histogram
 
 if TYPE_CHECKING:
@@ -198,8 +198,10 @@ def calibrate(net: nn.Module, photos: Sequence[Image], observer: str = DEFAULT) 
     low, high = dict.fromkeys(nodes, 0.0), dict.fromkeys(nodes, 0.0)
     counts = {name: np.zeros(BINS) for name in nodes}
     prints: dict[str, Fingerprint] = {}
+    cuts = Cuts(nodes.values())
 
     def widen(name: str, value: Tensor) -> None:
+        cuts.look(name, value)
         smallest, largest = value.aminmax()
         low[name], high[name] = min(low[name], smallest.item()), max(high[name], largest.item())
         if name not in prints:  # of the first photo
@@ -218,7 +220,7 @@ def calibrate(net: nn.Module, photos: Sequence[Image], observer: str = DEFAULT) 
             continue  # nothing but zeros needs no range, nor does a value seen before
         seen = Histogram(low[name], high[name], counts[name])
         range_, wide = _known(node, constants) or (_range(*OBSERVERS[observer](seen)), _wide(node, seen))
-        range_ = _cut(range_, _passed_on(node, low, high))
+        range_ = _cut(range_, cuts.of(node))
         values.append(Value(name, _layer(node), range_, wide, prints[name], _fused_with(node)))
     return Calibration(photos[0], len(photos), tuple(values))
 
@@ -300,32 +302,7 @@ def _wide(node: fx.Node, seen: Histogram) -> Range:
     return replace(wide, high=min(wide.high, bound)) if isinstance(bound, float) else wide
 
 
-def _passed_on(node: fx.Node, low: Mapping[str, float], high: Mapping[str, float]) -> tuple[float, float]:
-    """What of a value can be told after the activation that its sum with another value goes through.
-
-    What lies outside is cut off there in any case, and a range that leaves it out loses nothing: `scale * x + shift`
-    before a ReLU6 may be a hundred times as large as what the ReLU6 lets through.
-    """
-    (total, *others) = node.users
-    ends = _ends(next(iter(total.users))) if len(total.users) == 1 else None
-    if others or not ends or not str(total.target).startswith("aten.add."):
-        return -math.inf, math.inf
-    (other,) = [n for n in total.all_input_nodes if n is not node] or [node]
-    if other.name not in low:
-        return -math.inf, math.inf
-    return ends[0] - high[other.name], ends[1] - low[other.name]
-
-
-def _ends(node: fx.Node) -> tuple[float, float] | None:
-    """Between what an activation cuts off; None of anything else."""
-    kind = str(node.target).split(".")[1] if node.op == "call_function" else ""
-    if kind in ("relu", "relu6"):
-        return 0.0, 6.0 if kind == "relu6" else math.inf
-    is_clipping = kind in ("hardtanh", "clamp") and all(isinstance(end, int | float) for end in node.args[1:3])
-    return (float(node.args[1]), float(node.args[2])) if is_clipping and len(node.args) > 2 else None  # type: ignore[arg-type]
-
-
-def _cut(range_: Range, ends: tuple[float, float]) -> Range:
+def _cut(range_: Range, ends: Ends) -> Range:
     return _range(max(range_.low, ends[0]), min(range_.high, ends[1]))
 
 

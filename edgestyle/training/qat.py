@@ -26,6 +26,7 @@ from edgestyle.errors import CheckError, ConfigError
 from edgestyle.feedforward import FeedForward, deploy
 from edgestyle.images import Image
 from edgestyle.quantization.calibration import calibrate
+from edgestyle.quantization.equalisation import equalise
 from edgestyle.quantization.simulation import Simulation
 from edgestyle.training.photos import Photos
 
@@ -141,7 +142,7 @@ def fine_tune_checkpoint(
     perceive: Perceive | None = None,
     report: Callable[[QatProgress], None] = lambda _: None,
 ) -> Checkpoint:
-    """Fine-tune a checkpoint for int8 and write the result, under the name of its folder.
+    """Equalise a checkpoint, fine-tune it for int8 and write the result, under the name of its folder.
 
     The record of its training is kept; that of the fine-tuning is added to it under "qat".
 
@@ -163,7 +164,7 @@ def fine_tune_checkpoint(
         last[0] = progress
         report(progress)
 
-    net = fine_tune(found.network(), photos, calibration_photos, config, perceive, keep)
+    net = fine_tune(equalise(found.network(), calibration_photos), photos, calibration_photos, config, perceive, keep)
     record = {
         **asdict(config),
         "start_sha256": found.sha256(),
@@ -198,7 +199,7 @@ def _losses(
     int8_error, start_error = F.mse_loss(rounded, floats), F.mse_loss(floats, first)
     total = config.int8_weight * int8_error + config.start_weight * start_error
     if perceive:
-        inside = (..., *[slice(config.context, config.context + config.crop)] * 2)
+        part = slice(config.context, config.context + config.crop)
         with torch.autocast(batch.device.type, torch.bfloat16):
-            total = total + perceive(rounded[inside], batch[inside]).mean()
+            total = total + perceive(rounded[..., part, part], batch[..., part, part]).mean()
     return total, (int8_error.item(), start_error.item())
