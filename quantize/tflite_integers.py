@@ -56,6 +56,7 @@ def write_integers(path: Path, calibration: Calibration, activation_bits: int) -
     model = flatbuffer_utils.read_model_from_bytearray(bytearray(quantized))
     if activation_bits == 8:  # LiteRT has no kernel for 16
         _shuffle_integers(model)
+        _clip_by_rounding(model)
     path.write_bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
@@ -188,6 +189,41 @@ def _shuffle_integers(model: Any) -> None:
     _drop_round_trips(model)
 
 
+def _clip_by_rounding(model: Any) -> None:
+    """Take out each RELU6 between a DEQUANTIZE and a QUANTIZE whose integers end at 0 and 6 or before, in place.
+
+    ai-edge-quantizer leaves a RELU6 that is not fused with the op before it in floats. Going from one integer format to
+    the other cuts off the same.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    graph = model.subgraphs[0]
+    maker = {index: op for op in graph.operators for index in op.outputs}
+    clipped = {
+        op.outputs[0]: maker[op.inputs[0]].inputs[0]
+        for op in graph.operators
+        if _kind(model, op) == schema.BuiltinOperator.RELU6
+        and op.inputs[0] in maker
+        and _kind(model, maker[op.inputs[0]]) == schema.BuiltinOperator.DEQUANTIZE
+    }
+    for op in graph.operators:
+        if op.inputs[0] in clipped and _kind(model, op) == schema.BuiltinOperator.QUANTIZE:
+            to = graph.tensors[op.outputs[0]].quantization
+            if to.zeroPoint[0] == -128 and to.scale[0] * 255 <= 6 + 1e-4:
+                op.inputs = [clipped[op.inputs[0]]]
+    _drop_unread(model)
+
+
+def _drop_unread(model: Any) -> None:
+    """Take out ops of floats that nobody reads, one after another."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    graph, idle = model.subgraphs[0], (schema.BuiltinOperator.RELU6, schema.BuiltinOperator.DEQUANTIZE)
+    for _ in idle:  # the RELU6 first, and then what it alone has read
+        read = {index for op in graph.operators for index in op.inputs} | set(graph.outputs)
+        graph.operators = [op for op in graph.operators if _kind(model, op) not in idle or op.outputs[0] in read]
+
+
 def _drop_round_trips(model: Any) -> None:
     """Take out each QUANTIZE that only undoes a DEQUANTIZE, then each DEQUANTIZE that nobody reads."""
     from ai_edge_litert import schema_py_generated as schema
@@ -206,8 +242,7 @@ def _drop_round_trips(model: Any) -> None:
     graph.operators = [op for op in graph.operators if op.outputs[0] not in same]
     for op in graph.operators:
         op.inputs = [same.get(index, index) for index in op.inputs]
-    read = {index for op in graph.operators for index in op.inputs} | set(graph.outputs)
-    graph.operators = [op for op in graph.operators if op.outputs[0] not in source or op.outputs[0] in read]
+    _drop_unread(model)
 
 
 def _kind(model: Any, op: Any) -> int:
