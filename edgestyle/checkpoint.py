@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edgestyle.errors import ConfigError, UnknownNameError, UsageError
-from edgestyle.files import make_folder, sha256, staged
+from edgestyle.files import make_folder, sha256, staged, write_text
 from edgestyle.manifest import Style, first_error
 from edgestyle.registry import ZOOS, load_all
 
@@ -167,8 +167,7 @@ def record(found: Checkpoint, numbers: dict[str, Any]) -> None:
     path = found.folder / MEASURED
     before = json.loads(path.read_bytes()) if path.is_file() else {}
     kept = {key: value for key, value in before.items() if key not in numbers}
-    with staged(path) as staging:
-        (staging / MEASURED).write_text(json.dumps({**numbers, **kept}, indent=2) + "\n", encoding="utf-8")
+    write_text(path, json.dumps({**numbers, **kept}, indent=2) + "\n")
 
 
 def _read_header(path: Path) -> dict[str, dict[str, Any]]:

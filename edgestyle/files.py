@@ -27,6 +27,16 @@ def staged(final: Path) -> Iterator[Path]:
         publish(folder / final.name, final)
 
 
+def write_text(final: Path, text: str) -> None:
+    """Write a text file in UTF-8, whole or not at all.
+
+    Raises:
+        UsageError: The folder of `final` cannot be made or written to.
+    """
+    with staged(final) as folder:
+        (folder / final.name).write_text(text, encoding="utf-8")
+
+
 @contextmanager
 def staging(parent: Path) -> Iterator[Path]:
     """A temporary folder inside `parent` (made if need be), on the same disk, removed when the block ends."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from edgestyle import artifacts, checkpoint, exporting, images, registry
 from edgestyle.checkpoint import Checkpoint
 from edgestyle.errors import EdgestyleError
-from edgestyle.files import staged
+from edgestyle.files import write_text
 from edgestyle.latency import collect, machine, plan, report
 from edgestyle.latency.collect import Findings
 from edgestyle.latency.measure import Effort
@@ -291,8 +291,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except EdgestyleError as error:
             findings.notes.append(f"The score was not taken: {error}")
         text = page(findings.report(), collect.drifts(ours), score, args.photos)
-        with staged(args.out) as folder:
-            (folder / args.out.name).write_text(text.replace(f"{args.peers}/", ""), encoding="utf-8")
+        write_text(args.out, text.replace(f"{args.peers}/", ""))
     except EdgestyleError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code

@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median, stdev
@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from edgestyle import isolate
 from edgestyle.errors import ConfigError, EdgestyleError, UsageError
-from edgestyle.files import sha256, staged
+from edgestyle.files import sha256, write_text
 from edgestyle.latency import machine
 from edgestyle.latency.machine import Machine
 from edgestyle.latency.measure import Effort, compare_here
@@ -114,10 +114,10 @@ class Study(_Model):
         """The trials in which one side was to be so much slower."""
         return [trial for trial in self.trials if trial.share == share]
 
-    def next_kind(self, kinds: Sequence[float], wanted: int) -> float | None:
+    def next_kind(self, kinds: Collection[float], wanted: int) -> float | None:
         """Of the kinds that lack trials, the one with the fewest; None where none lacks any."""
         lacking = [kind for kind in kinds if sum(trial.counts for trial in self.of(kind)) < wanted]
-        return min(lacking, key=lambda kind: len(self.of(kind)), default=None)
+        return min(lacking, key=lambda kind: (len(self.of(kind)), kind), default=None)
 
     def summary(self, share: float) -> str:
         """How the trials of one kind went, in a line."""
@@ -191,12 +191,11 @@ def run(path: Path, out: Path, trials: int, share: float, effort: Effort | None 
     subject = File(path, runner.name)
     start = Study(machine=machine.describe(), file=path.name, sha256=sha256(path), delegate=runner.name)
     found = resume(out, start)
-    kinds = (0.0, share)
+    kinds = {0.0, share}
     while (kind := found.next_kind(kinds, trials)) is not None:
         print(f"{kind:.0%} slower, trial {len(found.of(kind)) + 1}", file=sys.stderr, flush=True)  # noqa: T201
         found = found.model_copy(update={"trials": (*found.trials, trial(subject, kind, effort))})
-        with staged(out) as folder:
-            (folder / out.name).write_text(to_json(found), encoding="utf-8")
+        write_text(out, to_json(found))
     return found
 
 
@@ -205,7 +204,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m edgestyle.latency.study", description=__doc__)
     parser.add_argument("file", type=Path, help="an exported file; its first delegate that works here is used")
     parser.add_argument("--trials", type=int, default=200, metavar="N", help="comparisons of each kind; default: 200")
-    parser.add_argument("--slowdown", type=float, default=15, metavar="PERCENT", help="default: 15")
+    parser.add_argument("--slowdown", type=float, default=15, metavar="PERCENT", help="0: none; default: 15")
     parser.add_argument("--out", type=Path, default=Path("build/study.json"), metavar="FILE", help="where it is kept")
     args = parser.parse_args(argv)
     share = args.slowdown / 100
@@ -220,7 +219,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.out.exists() and code in (0, 130):
         found = Study.model_validate_json(args.out.read_text(encoding="utf-8"))
         print(f"{found.file} on {found.delegate}, {found.machine.threads} threads")  # noqa: T201
-        for each in (0.0, share):
+        for each in sorted({0.0, share}):
             print(found.summary(each))  # noqa: T201
     return code
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from edgestyle import exporting, gates, images, registry
 from edgestyle.errors import CheckError, EdgestyleError, MissingExtraError, UnavailableError
-from edgestyle.files import make_folder, staged
+from edgestyle.files import make_folder, write_text
 from edgestyle.latency import measure
 from edgestyle.latency.measure import Effort
 from edgestyle.latency.subject import File
@@ -219,8 +219,7 @@ def _write_pictures(folder: Path, judge: Judge) -> None:
 def _save(sweep: Sweep, rows: Iterable[Row]) -> None:
     """Keep what is finished; what is missing on this machine may be here the next time."""
     kept = [row.model_dump(mode="json") for row in rows if row.status != "could not run"]
-    with staged(sweep.folder / STATE) as folder:
-        (folder / STATE).write_text(json.dumps({"of": sweep.key, "rows": kept}, indent=2) + "\n", encoding="utf-8")
+    write_text(sweep.folder / STATE, json.dumps({"of": sweep.key, "rows": kept}, indent=2) + "\n")
 
 
 def _resume(sweep: Sweep) -> Sequence[Row]:
