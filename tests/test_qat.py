@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from edgestyle import images
+from edgestyle import checkpoint, cli, images
 from edgestyle.drift import measure
 from edgestyle.errors import ConfigError
 from edgestyle.feedforward import FeedForward, FeedForwardConfig, deploy
@@ -186,3 +186,36 @@ def test_equalising_changes_nothing_but_the_ranges_of_channels(seen: list[images
         ranges.append(equal.stem(photo - net.grey).abs().amax((0, 2, 3)))
     channels = torch.stack(ranges).amax(0)
     assert channels.min() > 0.4 * channels.max()
+
+
+# The command --------------------------------------------------------------------------------------------------------
+
+
+def train(tiny: Checkpoint, tmp_path: Path, *arguments: str) -> int:
+    images.write(tmp_path / "painting.png", images.centre_crop(images.sample_photos()["coffee"], (96, 96)))
+    style = ["--style", str(tmp_path / "painting.png"), "--style-size", "96", "--crop", "64", "--batch", "1"]
+    return cli.main(["train", *style, *arguments])
+
+
+def test_the_command_fine_tunes_a_trained_network(tiny_checkpoint: Checkpoint, tmp_path: Path, capsys: Any) -> None:
+    out = tmp_path / "runs" / "tiny-int8"
+    assert (
+        train(
+            tiny_checkpoint, tmp_path, "--from", str(tiny_checkpoint.folder), "--qat", "--steps", "1", "--out", str(out)
+        )
+        == 0
+    )
+    assert "--quantize int8" in capsys.readouterr().out
+    assert checkpoint.read(out).config.training["qat"]["steps"] == 1
+    assert checkpoint.read(out).network().config == tiny_checkpoint.network().config
+
+
+def test_what_is_missing_to_fine_tune_is_told(tiny_checkpoint: Checkpoint, tmp_path: Path, capsys: Any) -> None:
+    assert train(tiny_checkpoint, tmp_path, "--qat", "--out", str(tmp_path / "new")) == 2
+    assert "--qat fine-tunes a trained network; name it by --from" in capsys.readouterr().err
+    folder = str(tiny_checkpoint.folder)
+    assert train(tiny_checkpoint, tmp_path, "--qat", "--from", folder, "--out", folder) == 2
+    assert "--qat needs an --out other than the network of --from" in capsys.readouterr().err
+    assert train(tiny_checkpoint, tmp_path, "--calibration", str(tmp_path), "--out", str(tmp_path / "new")) == 2
+    assert "--calibration goes with --qat" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()

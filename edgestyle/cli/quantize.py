@@ -86,6 +86,10 @@ def run(args: argparse.Namespace) -> int:
     if size == "dynamic":
         raise UsageError("--size dynamic cannot be compared: ranges and times are those of one size; give one")
     found = checkpoint.find(args.model)
+    styles = found.config.network.get("styles", 1)
+    if styles > 1:
+        make = f"edgestyle specialize {args.model} --style {found.config.styles[0].name}"
+        raise UsageError(f"{found.name} paints in {styles} styles, and ranges are those of one; make one of it: {make}")
     _check_schemes(args)
     for target in targets(args.target):
         exporting.check_request(target, size, None)

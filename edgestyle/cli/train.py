@@ -116,6 +116,8 @@ def run(args: argparse.Namespace) -> int:
     """Train, or go on training, or fine-tune for int8."""
     if args.qat:
         return _fine_tune(args)
+    if args.calibration:
+        raise UsageError("--calibration goes with --qat: only integers have ranges that are found on photos")
     from edgestyle import perceptual
     from edgestyle.files import make_folder
     from edgestyle.losses import PerceptualLoss
