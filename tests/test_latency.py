@@ -203,7 +203,11 @@ def test_a_study_is_not_continued_with_another_file(tmp_path: Path, capsys: pyte
     command = ["--trials", "0", "--out", str(out)]
     assert study.main([str(one), *command]) == 0
     assert "no trial yet" in capsys.readouterr().out
-    for path, reason in ((other, "is another study (of a.onnx"), (tmp_path, "is not an exported network")):
+    for path, reason in (
+        (other, "is another study (of a.onnx"),
+        (tmp_path, "is not an exported network"),
+        (tmp_path / "missing.onnx", "there is no "),
+    ):
         assert study.main([str(path), *command]) == 2
         assert reason in capsys.readouterr().err
     out.write_text("a text")

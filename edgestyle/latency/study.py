@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median, stdev
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from edgestyle import isolate
 from edgestyle.errors import ConfigError, EdgestyleError, UsageError
@@ -27,7 +27,7 @@ from edgestyle.latency.machine import Machine
 from edgestyle.latency.measure import Effort, compare_here
 from edgestyle.latency.stats import THRESHOLD, Ratio
 from edgestyle.latency.subject import File, Ready, Subject
-from edgestyle.manifest import first_error, to_json
+from edgestyle.manifest import to_json
 from edgestyle.runner import choose
 
 _RECENT = 21
@@ -171,9 +171,8 @@ def resume(out: Path, new: Study) -> Study:
         return new
     try:
         found = Study.model_validate_json(out.read_text(encoding="utf-8"))
-    except (ValueError, ValidationError) as error:
-        why = first_error(error) if isinstance(error, ValidationError) else str(error)
-        raise ConfigError(f"{out} is no study of this command ({why}); choose another --out") from error
+    except ValueError as error:
+        raise ConfigError(f"{out} is no study of this command; choose another --out") from error
     same = (found.sha256, found.delegate, found.threshold) == (new.sha256, new.delegate, new.threshold)
     differences = new.machine.differences(found.machine) + ([] if same else [f"of {found.file} on {found.delegate}"])
     if differences:
@@ -188,6 +187,8 @@ def run(path: Path, out: Path, trials: int, share: float, effort: Effort | None 
         EdgestyleError: What `resume` and `trial` raise; `out` keeps what it has.
     """
     effort, runner = effort or Effort(), choose(path)
+    if not path.exists():
+        raise UsageError(f"there is no {path}; 'edgestyle export' writes such files")
     subject = File(path, runner.name)
     start = Study(machine=machine.describe(), file=path.name, sha256=sha256(path), delegate=runner.name)
     found = resume(out, start)
