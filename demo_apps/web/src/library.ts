@@ -9,7 +9,7 @@ export interface Variant {
   url: string;
   manifest: Manifest;
   engine: Engine;
-  /** "512", "768 × 512", or "free": what people choose from. */
+  /** "512", "768 × 512", "512 int8" or "free": what people choose from. */
   size: string;
   /** URL of the manifest of the encoder that makes its style codes, "" where it needs none. */
   encoder: string;
@@ -43,7 +43,8 @@ export async function loadLibrary(folder: URL): Promise<Model[]> {
   return [...models.values()];
 }
 
-function sizeText({ size }: Contract): string {
+function sizeText({ size, scheme }: Contract): string {
   if (size === "dynamic") return "free";
-  return size[0] === size[1] ? `${size[0]}` : `${size[1]} × ${size[0]}`;
+  const pixels = size[0] === size[1] ? `${size[0]}` : `${size[1]} × ${size[0]}`;
+  return scheme === "fp32" ? pixels : `${pixels} ${scheme}`;
 }
