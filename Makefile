@@ -63,7 +63,7 @@ format: $(INSTALLED) ## put the code into the house's form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-validate-zoo: $(INSTALLED) browser ## every network, format and delegate in one table: docs/validation.md (half an hour)
+validate-zoo: $(INSTALLED) browser ## every network, format and delegate in one table: docs/validation.md (15 minutes each)
 	$(BIN)/python docs/make_validation.py
 
 bench-peers: $(INSTALLED) ## our networks against other people's, in turn: docs/latency.md (6 minutes); PEERS=FOLDER

@@ -18,7 +18,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from edgestyle import checkpoint, exporting, gates, images, registry
+from edgestyle import checkpoint, exporting, gates, images, registry, validation
 from edgestyle.checkpoint import Checkpoint
 from edgestyle.cli import main
 from edgestyle.errors import UnavailableError
@@ -30,7 +30,7 @@ from edgestyle.runner import Availability, Placement, Runner
 from edgestyle.runners import onnxruntime_cpu
 from edgestyle.validation import verdict
 from edgestyle.validation.opened import Opened, limit_s
-from edgestyle.validation.references import Subject
+from edgestyle.validation.references import Pair, Subject
 
 Report = Callable[..., tuple[int, dict[str, Any]]]
 ALL = Placement(total=9, delegated=9, partitions=1)
@@ -279,15 +279,22 @@ def test_a_required_delegate_must_run(exported: Path, delegates: dict[str, Runne
     assert found["results"][1]["reason"] == "required, but could not run here: it is not installed (pip install it)"
 
 
-def test_an_emulated_delegate_gets_few_photos_and_the_text_says_how_it_went(
+def test_an_emulated_delegate_gets_few_photos() -> None:
+    small, large = (np.zeros((1, 3, side, side), np.float32) for side in (64, 128))
+    pairs = [Pair(name, small, small) for name in "abcd"]
+    assert [pair.name for pair in validation._affordable(pairs, 2 * 64 * 64)] == ["a", "b"]
+    assert [pair.name for pair in validation._affordable(pairs, 1)] == ["a"]
+    of_both_sizes = [*pairs, Pair("e", large, large)]
+    assert [pair.name for pair in validation._affordable(of_both_sizes, 10**9)] == ["e", "a"]
+
+
+def test_the_text_says_how_it_went(
     exported: Path,
     delegates: dict[str, Runner],
     zoo: None,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr("edgestyle.validation.EMULATED_PIXELS", 2 * 64 * 64)
     delegates["npu"] = delegate("npu", open_silent, "npu")
     assert main(["validate", str(exported), "--report", str(tmp_path)]) == 0
     captured = capsys.readouterr()
@@ -299,7 +306,7 @@ def test_an_emulated_delegate_gets_few_photos_and_the_text_says_how_it_went(
         line.split("|")[2].strip(): line.split("|")[-3].strip() for line in markdown.splitlines() if "✅ passed" in line
     }
     assert shown["onnxruntime-cpu"] == "4"
-    assert shown["npu (emulated)"] == "2"
+    assert shown["npu (emulated)"] == "4"  # tiny ones
 
 
 # Files that are not what they should be -----------------------------------------------------------------------------

@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Example", "Request", "Result", "trace", "validate"]
 
-EMULATED_PIXELS = 2 * 256 * 256
-"""Emulated delegates are slow: they get no more photos than fill this many pixels, but at least one."""
-
 Progress = Callable[[str], AbstractContextManager[None]]
 
 
@@ -50,6 +47,8 @@ class Request:
     """Delegates that must run here: where they cannot, that is a failure."""
     gate: gates.Overrides = dataclasses.field(default_factory=dict)
     """Gates that differ from the table."""
+    emulated_pixels: int = 2 * 256 * 256
+    """Emulated delegates are slow: they get no more photos than fill this many pixels, but at least one."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +177,7 @@ def _check(
     gate = gates.find(subject.contract.scheme if subject.contract else None, runner, request.gate)
     if reference.golden_psnr_db:  # the pair was rounded to 8 bits
         gate = dataclasses.replace(gate, psnr_db=min(gate.psnr_db, reference.golden_psnr_db), ssim=min(gate.ssim, 0.99))
-    pairs = _affordable(reference.pairs) if runner.emulated else reference.pairs
+    pairs = _affordable(reference.pairs, request.emulated_pixels) if runner.emulated else reference.pairs
     result = Result(subject, subject.path, runner.name, runner.emulated, "could not run", "", gate, reference=reference)
     try:
         availability = runner.probe()
@@ -214,9 +213,9 @@ def _remarks(subject: Subject, gate: Gate, opened: Opened) -> Iterator[str]:
         yield "no manifest beside it: whether it was changed is not known"
 
 
-def _affordable(pairs: Sequence[Pair]) -> Sequence[Pair]:
+def _affordable(pairs: Sequence[Pair], most_pixels: int) -> Sequence[Pair]:
     """What an emulated delegate gets: the first photos, and of a file of free size one at each."""
-    room = EMULATED_PIXELS // pixels(pairs[0].photo)
+    room = most_pixels // pixels(pairs[0].photo)
     if len({pair.photo.shape for pair in pairs}) > 1:
         return list({pair.photo.shape: pair for pair in reversed(pairs)}.values())
     return pairs[: max(1, room)]

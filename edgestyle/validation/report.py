@@ -20,7 +20,7 @@ from edgestyle.latency.machine import describe
 from edgestyle.manifest import Status
 from edgestyle.metrics import Metrics
 from edgestyle.report.document import Case, Cell, Column, Document, Figure, Section, Strip, Table
-from edgestyle.validation import EMULATED_PIXELS, Result
+from edgestyle.validation import Result
 
 Traces = Mapping[Path, Sequence[Row]]
 """Core ML package -> its operations."""
@@ -217,7 +217,7 @@ def _about(results: Sequence[Result]) -> str:
     if any(result.emulated for result in results):
         text += (
             "\n\nEmulated delegates stand in for hardware that is not here: their numbers are those of the hardware, "
-            f"their speed is not. They got only as many photos as fill {EMULATED_PIXELS:,} pixels, at least one."
+            "their speed is not. They got fewer photos, those of least contrast; the table says how many."
         )
     return text
 
