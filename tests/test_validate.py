@@ -11,12 +11,15 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import cycle
 from pathlib import Path
 from typing import Any, Literal
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from edgestyle import checkpoint, exporting, gates, images, registry, validation
 from edgestyle.checkpoint import Checkpoint
@@ -24,6 +27,7 @@ from edgestyle.cli import main
 from edgestyle.errors import UnavailableError
 from edgestyle.files import sha256
 from edgestyle.images import Image
+from edgestyle.lpips import LPIPS
 from edgestyle.manifest import Contract, manifest_path, read_manifest
 from edgestyle.metrics import Metrics
 from edgestyle.runner import Availability, Placement, Runner
@@ -89,6 +93,12 @@ def open_nan(path: Path) -> Wrapped:
 
 def open_other_range(path: Path) -> Wrapped:
     return Wrapped(onnxruntime_cpu.open_file(path), bytewise, ALL)
+
+
+def open_restless(path: Path) -> Wrapped:
+    """Every other picture is brighter."""
+    brighter = cycle([0, 0.1])
+    return Wrapped(onnxruntime_cpu.open_file(path), lambda image: image + np.float32(next(brighter)), ALL)
 
 
 def open_half(path: Path) -> Wrapped:
@@ -398,6 +408,33 @@ def test_a_bad_file_is_a_failed_row(
     assert reason in row["reason"]
 
 
+def test_a_film_shows_what_photos_do_not(
+    exported: Path, delegates: dict[str, Runner], zoo: None, report: Report, tmp_path: Path
+) -> None:
+    delegates["cpu-restless"] = delegate("cpu-restless", open_restless)
+    delegates["npu"] = delegate("npu", open_silent, "npu")
+    _, found = report(exported, "--flicker", "--report", tmp_path)
+    measured = {row["delegate"]: row["metrics"] for row in found["results"]}
+    assert abs(measured["onnxruntime-cpu"]["flicker"]) < 1e-3
+    assert measured["cpu-restless"]["flicker"] == pytest.approx(0.1, rel=0.1)
+    assert "flicker" not in measured["npu"]  # emulated, and too slow for films
+    assert "| flicker |" in (tmp_path / "report.md").read_text()
+
+
+def test_lpips_is_measured_by_a_network_that_is_given(
+    exported: Path, delegates: dict[str, Runner], zoo: None, report: Report, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    network = LPIPS(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()), (1,), [torch.ones(8, 1, 1)])
+    monkeypatch.setattr("edgestyle.lpips.load", lambda backbone, heads: network)
+    delegates["cpu-wrong"] = delegate("cpu-wrong", open_wrong)
+    delegates["cpu-nan"] = delegate("cpu-nan", open_nan)
+    _, found = report(exported, "--lpips", "alexnet.pth", "alex.pth")
+    measured = {row["delegate"]: row["metrics"] for row in found["results"]}
+    assert measured["onnxruntime-cpu"]["lpips"] < 1e-6 < measured["cpu-wrong"]["lpips"]
+    assert measured["cpu-nan"] is None
+
+
 def test_one_bad_file_among_good_ones(
     exported: Path, build: Path, delegates: dict[str, Runner], report: Report
 ) -> None:
@@ -487,6 +524,7 @@ def test_files_of_two_sizes_cannot_be_compared(
         (["--config", "missing.toml"], "cannot read missing.toml"),
         (["--trace"], "--trace is for Core ML packages (.mlpackage); there is none among these files"),
         (["missing.onnx"], "there is no missing.onnx"),
+        (["--lpips", "alexnet.pth"], "--lpips: expected 2 arguments"),
     ],
 )
 def test_what_cannot_be_asked_is_refused_at_once(

@@ -22,6 +22,7 @@ examples:
   edgestyle validate build/ --require litert-gpu --json
   edgestyle validate theirs.onnx --reference ours.onnx
   edgestyle validate build/great_wave-512.mlpackage --trace
+  edgestyle validate build/great_wave-512.tflite --flicker --lpips alexnet-owt-7be5be79.pth alex.pth
 
 Each file is run on every delegate of this machine ('edgestyle doctor' lists them), and its pictures are compared with
 the float network's. A file fails where it drifts beyond its gate, and on a GPU or NPU also where operations fall back
@@ -59,6 +60,15 @@ def add(subparsers: Any) -> None:
     )
     parser.add_argument("--report", type=Path, metavar="FOLDER", help="write index.html, report.md, .json, junit.xml")
     parser.add_argument(
+        "--flicker", action="store_true", help="also paint a film on real delegates, and measure how restless it is"
+    )
+    parser.add_argument(
+        "--lpips",
+        nargs=2,
+        metavar=("BACKBONE", "HEADS"),
+        help="also measure LPIPS, by torchvision's weights of AlexNet, VGG-16 or SqueezeNet 1.1 and LPIPS's own heads",
+    )
+    parser.add_argument(
         "--trace", action="store_true", help="also compare each operation of Core ML packages in fp16 and in fp32"
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="default: edgestyle.toml in the current folder")
@@ -72,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     from edgestyle.errors import UsageError
     from edgestyle.files import make_folder
     from edgestyle.report import write
-    from edgestyle.validation import report
+    from edgestyle.validation import more, report
 
     paths, gate = artifacts.find(args.artifacts), settings.load(args.config).gate
     if args.trace and not any(path.suffix == ".mlpackage" for path in paths):
@@ -85,6 +95,8 @@ def run(args: argparse.Namespace) -> int:
         delegates=tuple(args.delegate),
         required=tuple(args.require),
         gate=gate,
+        flicker=args.flicker,
+        lpips=more.load_lpips(*args.lpips) if args.lpips else None,
     )
     results = list(validation.validate(paths, request, _progress))
     traces = validation.trace(results, _progress) if args.trace else None

@@ -21,11 +21,13 @@ from edgestyle.manifest import Contract, Status
 from edgestyle.metrics import Metrics
 from edgestyle.runner import Placement, Runner, runners_for
 from edgestyle.target import Target
-from edgestyle.validation import verdict
+from edgestyle.validation import more, verdict
+from edgestyle.validation.more import Film
 from edgestyle.validation.opened import Opened, limit_s, paint, pixels
 from edgestyle.validation.references import Pair, Reference, References, Subject, read
 
 if TYPE_CHECKING:
+    from edgestyle.lpips import LPIPS
     from edgestyle.perceptual import PerceptualNetwork
 
 __all__ = ["Example", "Request", "Result", "trace", "validate"]
@@ -47,6 +49,10 @@ class Request:
     """Delegates that must run here: where they cannot, that is a failure."""
     gate: gates.Overrides = dataclasses.field(default_factory=dict)
     """Gates that differ from the table."""
+    flicker: bool = False
+    """Whether real delegates paint a film too; emulated ones are too slow."""
+    lpips: LPIPS | None = None
+    """Measures LPIPS too."""
     emulated_pixels: int = 2 * 256 * 256
     """Emulated delegates are slow: they get no more photos than fill this many pixels, but at least one."""
 
@@ -75,6 +81,8 @@ class Result:
     gate: Gate | None = None
     metrics: Metrics | None = None
     """The worst over the photos."""
+    more: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    """Metrics that were asked for beside those: "flicker" and "lpips"."""
     placement: Placement | None = None
     reference: Reference | None = None
     photos: int = 0
@@ -115,7 +123,7 @@ def validate(paths: Sequence[Path], request: Request, progress: Progress) -> Ite
     from edgestyle import perceptual  # torch, which the delegates' processes need not load
 
     _check_delegates(paths, (*request.delegates, *request.required))
-    references = References(request.reference, request.photos)
+    references = References(request.reference, request.photos, request.flicker)
     network = perceptual.student()  # never VGG-19 itself: numbers are to be the same on every machine
     wanted = {*request.delegates, *request.required} if request.delegates else registry.names(registry.RUNNERS)
     for path in paths:
@@ -178,12 +186,13 @@ def _check(
     if reference.golden_psnr_db:  # the pair was rounded to 8 bits
         gate = dataclasses.replace(gate, psnr_db=min(gate.psnr_db, reference.golden_psnr_db), ssim=min(gate.ssim, 0.99))
     pairs = _affordable(reference.pairs, request.emulated_pixels) if runner.emulated else reference.pairs
+    film = None if runner.emulated else reference.film
     result = Result(subject, subject.path, runner.name, runner.emulated, "could not run", "", gate, reference=reference)
     try:
         availability = runner.probe()
         if availability.status != "works":
             raise UnavailableError(availability.remark)
-        photos = [pair.photo for pair in pairs]
+        photos = [*(pair.photo for pair in pairs), *(film.clip.frames if film else ())]
         outcome = isolate.call(paint, runner, subject.path, photos, limit_s=limit_s(*photos, emulated=runner.emulated))
     except (MissingExtraError, UnavailableError) as error:
         if runner.name in request.required:
@@ -191,18 +200,37 @@ def _check(
         return dataclasses.replace(result, reason=str(error))
     except Exception as error:  # somebody's plug-in may fail in any way
         return dataclasses.replace(result, status="failed", reason=str(error))
-    opened = outcome.value
+    opened, frames = _apart(outcome.value, len(pairs))
     failure, measured = verdict.judge(subject, gate, opened, [pair.expected for pair in pairs], network)
     return dataclasses.replace(
         result,
         status="failed" if failure else "passed",
         reason="; ".join(filter(None, (failure, reference.remark, *_remarks(subject, gate, opened)))),
         metrics=measured,
+        more=dict(_more(request, opened, pairs, film, frames)) if measured else {},
         placement=opened.placement,
         photos=len(pairs),
         example=Example(pairs[0], opened.pictures[0]) if opened.pictures else None,
         seconds=outcome.seconds,
     )
+
+
+def _apart(opened: Opened, photos: int) -> tuple[Opened, tuple[Image, ...]]:
+    """What was painted of photos, and of the frames of a film."""
+    return dataclasses.replace(opened, pictures=opened.pictures[:photos]), opened.pictures[photos:]
+
+
+def _more(
+    request: Request, opened: Opened, pairs: Sequence[Pair], film: Film | None, frames: Sequence[Image]
+) -> Iterator[tuple[str, float]]:
+    """Metrics that were asked for beside the usual ones, as far as they can be taken."""
+    added = more.flicker_drift(film, frames) if film else None
+    if added is not None:
+        yield "flicker", added
+    if request.lpips:
+        distance = more.worst_lpips(request.lpips, opened.pictures, [pair.expected for pair in pairs])
+        if distance is not None:
+            yield "lpips", distance
 
 
 def _remarks(subject: Subject, gate: Gate, opened: Opened) -> Iterator[str]:

@@ -14,6 +14,7 @@ from edgestyle.files import sha256
 from edgestyle.images import Image
 from edgestyle.manifest import Contract, Manifest
 from edgestyle.runner import Runner, choose, suffixes
+from edgestyle.validation.more import Film, film
 from edgestyle.validation.opened import Opened, limit_s, look, paint
 
 _Painter = Callable[[Sequence[Image]], Sequence[Image]]
@@ -49,6 +50,8 @@ class Reference:
     pairs: tuple[Pair, ...]
     remark: str = ""
     """What must be said with every result."""
+    film: Film | None = None
+    """Where one was asked for."""
     golden_psnr_db: float | None = None
     """For the golden pair: what its manifest asks for. It has been rounded to 8 bits."""
 
@@ -82,15 +85,18 @@ class References:
     Args:
         given: A checkpoint or an exported file; None for the checkpoint that each file was made from.
         photos: Photos of any size, by name.
+        flicker: Whether a film is painted too.
 
     Raises:
         UsageError: `given` leads to nothing.
     """
 
-    def __init__(self, given: str | None, photos: Mapping[str, Image]) -> None:
+    def __init__(self, given: str | None, photos: Mapping[str, Image], flicker: bool = False) -> None:
         self._given = _resolve(given) if given else None
         self._photos = dict(sorted(photos.items(), key=lambda item: float(item[1].std())))
+        self._flicker = flicker
         self._pairs: dict[tuple[str, tuple[int, int]], tuple[Pair, ...]] = {}
+        self._films: dict[tuple[str, tuple[int, int]], Film] = {}
 
     def of(self, subject: Subject) -> Reference:
         """What `subject` should paint: by `given`, by its checkpoint in a zoo, or else by its golden pair.
@@ -120,7 +126,15 @@ class References:
                 painted = painter(list(fitted.values()))
                 self._pairs[title, size] = tuple(map(Pair, fitted.keys(), fitted.values(), painted))
             pairs += self._pairs[title, size]
-        return Reference(title, tuple(pairs), remark)
+        return Reference(title, tuple(pairs), remark, self._film(title, painter, sizes[0]))
+
+    def _film(self, title: str, painter: _Painter, size: tuple[int, int]) -> Film | None:
+        """Made of the photo of most contrast, where there is most to flicker."""
+        if not self._flicker:
+            return None
+        if (title, size) not in self._films:
+            self._films[title, size] = film(list(self._photos.values())[-1], size, painter)
+        return self._films[title, size]
 
 
 def _resolve(given: str) -> Checkpoint | Path:
@@ -181,4 +195,4 @@ def _golden(path: Path, manifest: Manifest) -> Reference:
             raise ConfigError(f"the checkpoint is not at hand, and {file} {what}; export it again, or give --reference")
         pictures.append(images.read(file))
     remark = "the checkpoint is not at hand: held against the golden pair of its manifest"
-    return Reference("golden pair", (Pair("golden", *pictures),), remark, golden.min_psnr_db)
+    return Reference("golden pair", (Pair("golden", *pictures),), remark, golden_psnr_db=golden.min_psnr_db)

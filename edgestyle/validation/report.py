@@ -40,6 +40,12 @@ _METRICS = {
     "worst_tile": Column("worst tile", numeric=True, hint="PSNR in dB of the worst 32x32 px."),
     "perceptual": Column("perceptual", numeric=True, hint="What an eye makes of the difference; 0 is equal."),
 }
+_MORE = {
+    "flicker": Column(
+        "flicker", numeric=True, hint="How much more a film flickers, rms of values in [0, 1]; 0 is none."
+    ),
+    "lpips": Column("LPIPS", numeric=True, hint="Learned perceptual distance, the worst photo; 0 is equal."),
+}
 _DIGITS = {"psnr_db": 1, "ssim": 4, "delta_e": 2, "border": 1, "worst_tile": 1}
 _STATUS: dict[Status, str] = {"passed": "passed", "failed": "failed", "could not run": "could not run here"}
 
@@ -68,7 +74,7 @@ def _row(result: Result) -> dict[str, Any]:
         "emulated": result.emulated,
         "status": result.status,
         "reason": result.reason,
-        "metrics": dataclasses.asdict(result.metrics) if result.metrics else None,
+        "metrics": {**dataclasses.asdict(result.metrics), **result.more} if result.metrics else None,
         "placement": dataclasses.asdict(result.placement) if result.placement else None,
     }
 
@@ -189,16 +195,18 @@ def _cells(result: Result) -> Iterator[Cell]:
 
 
 def _all_metrics(results: Sequence[Result]) -> Table:
+    asked = [name for name in _MORE if any(name in result.more for result in results)]
     rows = [
         [
             Cell(result.artifact.name),
             Cell(_delegate(result)),
             *(_number(getattr(result.metrics, name), _DIGITS.get(name, 4)) for name in _METRICS),
+            *(_number(result.more.get(name), 4) for name in asked),
         ]
         for result in results
         if result.metrics
     ]
-    return Table([Column("file"), Column("delegate"), *_METRICS.values()], rows)
+    return Table([Column("file"), Column("delegate"), *_METRICS.values(), *(_MORE[name] for name in asked)], rows)
 
 
 def _number(value: float | None, digits: int) -> Cell:
