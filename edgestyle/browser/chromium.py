@@ -32,6 +32,7 @@ _FLAGS = (
     "--disable-quic",
     "--disable-sync",
     "--ignore-certificate-errors",  # the server's own certificate; it opens no other page
+    "--no-proxy-server",  # nor is a proxy needed on the way to it
 )
 _SWIFTSHADER = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")
 
