@@ -64,14 +64,18 @@ class Reach:
     """Largest sum over the picture, without sign."""
     picture_squares: float = 0.0
     """Largest sum of squares over the picture."""
+    line_sum: float = 0.0
+    """Largest sum along one side of the picture, as of a mean that is taken one axis at a time."""
 
     def at(self, size: tuple[int, int]) -> float:
         """Largest number anywhere in it at another size.
 
-        Sums over a picture grow with its pixels; the rest depends on what is in it, not on how large it is.
+        Sums over a picture grow with its pixels, sums along a side with the side; the rest depends on what is in it,
+        not on how large it is.
         """
-        growth = math.prod(size) / self.pixels
-        return max(self.peak, self.partial, self.picture_sum * growth, self.picture_squares * growth)
+        growth, along = math.prod(size) / self.pixels, max(size) / math.sqrt(self.pixels)
+        sums = self.picture_sum * growth, self.picture_squares * growth, self.line_sum * along
+        return max(self.peak, self.partial, *sums)
 
     @property
     def headroom_db(self) -> float:
@@ -221,7 +225,8 @@ class _Survey(_Watch):
     def note(self, op: str, args: Any, kwargs: Any, result: Tensor) -> None:
         size = result.abs()
         partial, noise = _ADDING[op](result, *args, **kwargs) if op in _ADDING else (0.0, 0.0)
-        total, squares = _picture_sums(op, args[0], result) if args and isinstance(args[0], Tensor) else (0.0, 0.0)
+        source = args[0] if args and isinstance(args[0], Tensor) else None
+        total, squares = (0.0, 0.0) if source is None else _picture_sums(op, source, result)
         self.reaches.append(
             Reach(
                 layer=self.layers[-1],
@@ -234,6 +239,7 @@ class _Survey(_Watch):
                 noise=noise,
                 picture_sum=total,
                 picture_squares=squares,
+                line_sum=0.0 if source is None else _line_sum(op, source, result),
             )
         )
 
@@ -280,7 +286,7 @@ def _run(net: nn.Module, photo: Image, watch: _Watch) -> None:
 
 def _picture_sums(op: str, source: Tensor, result: Tensor) -> tuple[float, float]:
     """Largest sum and largest sum of squares over a picture (1, C, H, W); zeros where an operation makes none."""
-    if source.ndim != 4 or math.prod(source.shape[2:]) == 1:
+    if source.ndim != 4 or 1 in source.shape[2:]:
         return 0.0, 0.0
     if op == "instance_norm":
         return float(source.sum((2, 3)).abs().max()), float(source.square().sum((2, 3)).max())
@@ -294,6 +300,16 @@ def _picture_sums(op: str, source: Tensor, result: Tensor) -> tuple[float, float
         "var": (0.0, peak * count),
         "std": (0.0, peak**2 * count),
     }.get(op, (0.0, 0.0))
+
+
+def _line_sum(op: str, source: Tensor, result: Tensor) -> float:
+    """Largest sum along one side of a picture (1, C, H, W); zero where an operation makes none."""
+    if source.ndim != 4 or op not in ("sum", "mean") or not result.numel():
+        return 0.0
+    count = source.numel() // result.numel()
+    if count not in source.shape[2:] or count == 1:
+        return 0.0
+    return float(result.abs().max()) * (count if op == "mean" else 1)
 
 
 def _adding(function: Callable[..., Tensor]) -> Callable[..., tuple[float, float]]:

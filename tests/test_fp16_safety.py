@@ -80,6 +80,22 @@ def test_it_measures_what_can_be_worked_out_by_hand() -> None:
     assert convolution.at((80, 160)) == convolution.partial
 
 
+class Squeeze(nn.Module):
+    """A mean over the picture, one axis at a time."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(3, keepdim=True).mean(2, keepdim=True)  # type: ignore[no-any-return]
+
+
+def test_sums_along_a_side_grow_with_the_side() -> None:
+    columns, rows = survey(Squeeze(), np.full((1, 3, 16, 16), 5.0, np.float32))
+    assert (columns.line_sum, rows.line_sum, rows.picture_sum) == (80, 80, 0)
+    assert columns.at((4096, 4096)) == rows.at((4096, 2048)) == 5 * 4096
+    assert findings(Squeeze(), [np.full((1, 3, 16, 16), 15.0, np.float32)]) == []
+    (found,) = findings(Squeeze(), [np.full((1, 3, 16, 16), 17.0, np.float32)])
+    assert "its sums reach 6.96e+04 at 4096x4096" in found.text
+
+
 def test_sums_at_a_large_size_are_known_from_a_small_one(photo: Image) -> None:
     """A picture of four by four photos has the same statistics, but for its seams."""
     net = Unit().eval()
