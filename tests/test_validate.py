@@ -18,8 +18,6 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-import torch
-from torch import nn
 
 from edgestyle import checkpoint, exporting, gates, images, registry, validation
 from edgestyle.checkpoint import Checkpoint
@@ -27,7 +25,6 @@ from edgestyle.cli import main
 from edgestyle.errors import UnavailableError
 from edgestyle.files import sha256
 from edgestyle.images import Image
-from edgestyle.lpips import LPIPS
 from edgestyle.manifest import Contract, manifest_path, read_manifest
 from edgestyle.metrics import Metrics
 from edgestyle.runner import Availability, Placement, Runner
@@ -424,6 +421,11 @@ def test_a_film_shows_what_photos_do_not(
 def test_lpips_is_measured_by_a_network_that_is_given(
     exported: Path, delegates: dict[str, Runner], zoo: None, report: Report, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import torch  # not above: every delegate's process imports this module
+    from torch import nn
+
+    from edgestyle.lpips import LPIPS
+
     torch.manual_seed(0)
     network = LPIPS(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()), (1,), [torch.ones(8, 1, 1)])
     monkeypatch.setattr("edgestyle.lpips.load", lambda backbone, heads: network)
