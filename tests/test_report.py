@@ -39,16 +39,16 @@ def example_plots() -> list[Plot]:
     milliseconds = np.random.default_rng(0).gamma(2, 1, 40).tolist()
     return [
         plots.distribution(
-            {
-                "great_wave-512.onnx · onnxruntime-cpu": [18 + ms for ms in milliseconds],
-                "a $10 <b> & $20": [5 + ms for ms in milliseconds],
-            }
+            [
+                plots.Runs("great_wave-512.onnx · onnxruntime-cpu", [18 + ms for ms in milliseconds], 19.7, 21.9),
+                plots.Runs("a $10 <b> & $20", [5 + ms for ms in milliseconds], 6.6, None),
+            ]
         ),
         plots.against_baseline(
             [
-                plots.Ratio("slow", 1.2, 1.15, 1.25),
-                plots.Ratio("same", 1.2, 0.9, 1.5),
-                plots.Ratio("fast", 0.5, 0.4, 0.6),
+                plots.Ratio("slow", 1.2, 1.15, 1.25, "slower"),
+                plots.Ratio("same", 1.2, 0.9, 1.5, "no proven change"),
+                plots.Ratio("fast", 0.5, 0.4, 0.6, "faster"),
             ],
             threshold=0.1,
         ),
@@ -337,7 +337,7 @@ def test_plots_say_their_numbers() -> None:
 
 def test_without_matplotlib_a_line_stands_in_the_plots_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    plot = plots.distribution({"a": [1.0, 2.0, 3.0]})
+    plot = plots.distribution([plots.Runs("a", [1.0, 2.0, 3.0], 2.0, None)])
     assert plot.svg == ""
     assert plot.description.startswith("a: median 2.00 ms")
     assert "pip install 'edgestyle[report]'" in plot.description

@@ -107,9 +107,9 @@ _TIMES = (
 
 def _latency(report: Report, _threshold: float) -> Iterator[Section]:
     real = [result for result in report.results if result.measured and not result.emulated]
-    samples = {_name(result): result.samples_ms for result in real if result.samples_ms}
+    rows = [plots.Runs(_name(r), r.samples_ms, r.p50_ms, r.p90_ms) for r in real if r.samples_ms and r.p50_ms]
     if real:
-        drawing: list[Plot] = [plots.distribution(samples)] if samples else []
+        drawing: list[Plot] = [plots.distribution(rows)] if rows else []
         yield Section("Time of a run", "", [Table(_TIMES, [_times(result) for result in real]), *drawing])
 
 
@@ -159,7 +159,7 @@ def _comparisons(report: Report, threshold: float) -> Iterator[Section]:
                 Cell(comparison.verdict, status=status),
             ]
         )
-    ratios = [plots.Ratio(c.a, c.ratio, *c.ci95) for c in report.comparisons]
+    ratios = [plots.Ratio(c.a, c.ratio, *c.ci95, c.verdict) for c in report.comparisons]
     text = (
         f"Slower or faster is only what is proven (the interval excludes 1) and matters (over {threshold:.0%}). "
         "The interval of what ran at another time does not know what else the machine did then."

@@ -71,6 +71,18 @@ _STYLE: Any = {
 
 
 @dataclass(frozen=True)
+class Runs:
+    """How long one thing took, again and again, in milliseconds."""
+
+    label: str
+    ms: Sequence[float]
+    """At least one."""
+    p50: float
+    p90: float | None
+    """None of too few runs."""
+
+
+@dataclass(frozen=True)
 class Ratio:
     """A latency in proportion to the baseline's."""
 
@@ -80,6 +92,8 @@ class Ratio:
     low: float
     """Lower end of its 95 % confidence interval."""
     high: float
+    verdict: str
+    """ "slower", "faster", or anything else where neither is proven."""
 
 
 @dataclass(frozen=True)
@@ -101,24 +115,22 @@ class Achieved:
     gflops: float
 
 
-def distribution(samples: Mapping[str, Sequence[float]]) -> Plot:
+def distribution(rows: Sequence[Runs]) -> Plot:
     """Latencies: every raw sample as a dot, with the median and the 90th percentile.
 
     Args:
-        samples: Milliseconds of each run, by artifact (and delegate). At least one sample each.
+        rows: One an artifact (and delegate).
     """
-    stats = {label: np.percentile(values, [50, 90]) for label, values in samples.items()}
 
     def draw(figure: Figure) -> None:
-        axes = _rows(
-            figure, [(label, f"p50 {_number(p50)} · p90 {_number(p90)} ms") for label, (p50, p90) in stats.items()]
-        )
-        for row, (label, values) in enumerate(samples.items()):
-            p50, p90 = stats[label]
-            _dots(axes, values, row)
-            axes.plot([p50, p50], [row - 0.2, row + 0.2], color=_INK, linewidth=2.5, solid_capstyle="butt")
-            axes.plot(p90, row + 0.28, marker="^", color=_INK, markersize=5)
-        every = np.concatenate([np.asarray(values, dtype=float) for values in samples.values()])
+        figures = [f"p50 {_number(r.p50)}{'' if r.p90 is None else f' · p90 {_number(r.p90)}'} ms" for r in rows]
+        axes = _rows(figure, [(r.label, figure) for r, figure in zip(rows, figures, strict=True)])
+        for row, r in enumerate(rows):
+            _dots(axes, r.ms, row)
+            axes.plot([r.p50, r.p50], [row - 0.2, row + 0.2], color=_INK, linewidth=2.5, solid_capstyle="butt")
+            if r.p90 is not None:
+                axes.plot(r.p90, row + 0.28, marker="^", color=_INK, markersize=5)
+        every = np.concatenate([np.asarray(r.ms, dtype=float) for r in rows])
         if every.min() > 0 and every.max() > 8 * every.min():
             _log(axes, "x")
         else:
@@ -126,10 +138,11 @@ def distribution(samples: Mapping[str, Sequence[float]]) -> Plot:
         axes.set_xlabel("milliseconds; line: median, triangle: 90th percentile, dots: runs")
 
     words = [
-        f"{label}: median {_number(p50)} ms, 90th percentile {_number(p90)} ms, {len(samples[label])} runs"
-        for label, (p50, p90) in stats.items()
+        f"{r.label}: median {_number(r.p50)} ms, "
+        f"{'' if r.p90 is None else f'90th percentile {_number(r.p90)} ms, '}{len(r.ms)} runs"
+        for r in rows
     ]
-    return _plot("Latency of every run", _sentences(words), _rows_height(len(samples)), draw)
+    return _plot("Latency of every run", _sentences(words), _rows_height(len(rows)), draw)
 
 
 def against_baseline(ratios: Sequence[Ratio], threshold: float) -> Plot:
@@ -140,18 +153,12 @@ def against_baseline(ratios: Sequence[Ratio], threshold: float) -> Plot:
         threshold: Smallest change that matters, as a fraction: 0.1 lets pass 1 / 1.1 to 1.1.
     """
     top = 1 + threshold
-
-    def verdict(r: Ratio) -> str:
-        if r.low > 1 and r.ratio > top:
-            return "slower"
-        return "faster" if r.high < 1 and r.ratio < 1 / top else "no proven change"
-
-    looks = {"slower": (_BAD, ">"), "faster": (_GOOD, "<"), "no proven change": (_SOFT, "o")}
+    looks = {"slower": (_BAD, ">"), "faster": (_GOOD, "<")}
 
     def draw(figure: Figure) -> None:
-        axes = _rows(figure, [(r.label, f"{_number(r.ratio)}, {verdict(r)}") for r in ratios])
+        axes = _rows(figure, [(r.label, f"{_number(r.ratio)}, {r.verdict}") for r in ratios])
         for row, r in enumerate(ratios):
-            colour, marker = looks[verdict(r)]
+            colour, marker = looks.get(r.verdict, (_SOFT, "o"))
             axes.fill_between([1 / top, top], row - 0.22, row + 0.22, color=_LINE, linewidth=0)
             axes.plot([1, 1], [row - 0.22, row + 0.22], color=_SOFT)
             axes.plot([r.low, r.high], [row, row], color=colour, linewidth=2.5, solid_capstyle="round")
@@ -163,7 +170,7 @@ def against_baseline(ratios: Sequence[Ratio], threshold: float) -> Plot:
         axes.set_xlabel(f"time by the baseline's, 95 % interval; band: within {100 * threshold:g} %")
 
     words = [
-        f"{r.label}: {_number(r.ratio)} times the baseline's time ({_number(r.low)} to {_number(r.high)}), {verdict(r)}"
+        f"{r.label}: {_number(r.ratio)} times the baseline's time ({_number(r.low)} to {_number(r.high)}), {r.verdict}"
         for r in ratios
     ]
     return _plot("Against the baseline", _sentences(words), _rows_height(len(ratios)), draw)
