@@ -11,7 +11,7 @@ PACKAGES := edgestyle export quantize models demo_apps
 DEMO := build/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check lint type pytest browser format validate-zoo bench-peers zoo-measure wheel constraints clean
+.PHONY: help venv demo test check lint type pytest browser kotlin format validate-zoo bench-peers zoo-measure wheel constraints clean
 
 help: ## list these goals
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -49,7 +49,7 @@ type: $(INSTALLED) ## types, strictly; the folders apart, because checkers do no
 	$(BIN)/mypy edgestyle
 	$(BIN)/mypy $(filter-out edgestyle,$(PACKAGES))
 
-pytest: $(INSTALLED) browser ## the tests
+pytest: $(INSTALLED) browser kotlin ## the tests
 	$(BIN)/pytest -q -n 2
 
 browser: $(INSTALLED) ## add Chromium, where apt can, and the networks' runtimes for browsers
@@ -58,6 +58,11 @@ browser: $(INSTALLED) ## add Chromium, where apt can, and the networks' runtimes
 		echo "Chromium is not installed; tests in a browser and on the GPU will say so and be skipped"
 	$(BIN)/edgestyle doctor --quick --install browser > /dev/null || \
 		echo "The runtimes for browsers are not installed; tests in a browser will say so and be skipped"
+
+kotlin: ## add Kotlin's compiler, where npm can, for the test of the Android app's pre-processing (94 MB)
+	@command -v kotlinc > /dev/null || [ -e build/kotlin/node_modules/kotlin-compiler/bin/kotlinc ] || \
+		npm install --silent --no-audit --no-fund --no-save --prefix build/kotlin kotlin-compiler@2.4.20 2> /dev/null || \
+		echo "Kotlin's compiler is not installed; its test will say so and be skipped"
 
 format: $(INSTALLED) ## put the code into the house's form
 	$(BIN)/ruff format .

@@ -16,9 +16,10 @@ from pathlib import Path
 from edgestyle import images
 from edgestyle.browser import packages, site
 from edgestyle.demo import Demo
-from edgestyle.errors import ConfigError
 from edgestyle.files import sha256
-from edgestyle.manifest import manifest_path, read_manifest
+from edgestyle.manifest import manifest_path
+
+from .projects import add_model
 
 SITE = Path(__file__).parent / "web" / "site"
 THUMBNAIL = 192
@@ -87,15 +88,7 @@ def _copy(source: Path, folder: Path, names: Sequence[str]) -> None:
 
 def _add_model(folder: Path, file: Path) -> dict[str, str]:
     """Put a file, its manifest, its golden bundle and a thumbnail into `folder`; its entry in the list of all."""
-    manifest = read_manifest(file)
-    if manifest is None:
-        raise ConfigError(f"{file} has no manifest beside it; export it again")
-    golden = manifest.golden
-    for path in (file, manifest_path(file), *(file.with_name(part.name) for part in golden.files)):
-        try:
-            shutil.copyfile(path, folder / path.name)
-        except FileNotFoundError as error:
-            raise ConfigError(f"{path} is missing, which belongs to {file}; export it again") from error
+    manifest = add_model(file, folder, folder)
     thumbnail = f"{manifest.contract.model}.jpg"
     if not (folder / thumbnail).exists():
         golden = manifest.golden

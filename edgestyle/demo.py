@@ -104,6 +104,8 @@ def _made(
     """A network's file for each target and size, exported where it has not been."""
     targets: list[Target] = [registry.load(registry.TARGETS, name) for name in demo.targets]
     jobs = [(target, size) for target in targets for size in sizes if size != "dynamic" or target.dynamic]
+    if not jobs:
+        raise UsageError(f"{demo.title} runs files of a fixed size; give --size 512, or leave it out")
     for target, size in jobs:
         exporting.check_request(target, size, scheme)
     failures: list[CheckError | MissingExtraError] = []
