@@ -51,9 +51,9 @@ class QatConfig:
     """Short side of the photos that crops are cut from, drawn evenly between the two."""
     int8_weight: float = 2000.0
     """How much the squared error of the int8 picture against the float picture counts: at 36 dB, 0.5."""
-    start_weight: float = 500.0
+    start_weight: float = 100.0
     """How much that of the float picture against the one that the network painted at the start counts."""
-    learning_rate: float = 2e-4
+    learning_rate: float = 3e-4
     """Adam's; it falls to zero along half a cosine."""
     ranges_every: int = 100
     """Steps after which the ranges are found again."""
