@@ -57,10 +57,12 @@ def total_variation(x: Tensor) -> Tensor:
 
 
 def stability_loss(pictures: Tensor, disturbed: Tensor) -> Tensor:
-    """How much louder noise of `GREY_LEVEL` on the photo is in the picture: `|N(x + n) - N(x)|^2 / |n|^2`. (B,)
+    """Squared difference between pictures of a photo and of the same disturbed, `|N(x) - N(x + n)|^2 / |n|^2`. (B,)
 
-    1 is as loud as it came in. A network that amplifies noise paints grain into flat dark areas, flickers in video, and
-    makes much of the rounding of int8. Zheng et al. 2016 (arXiv:1604.04326) train classifiers so, against small noise.
+    The unit is noise of `GREY_LEVEL`: 1 is as loud as that came in. A network that amplifies noise paints grain into
+    flat dark areas, flickers in video, and makes much of the rounding of int8 (Zheng et al. 2016, arXiv:1604.04326,
+    train classifiers so). Where the photo was also moved, and the picture moved back, what differs is what the network
+    paints by place: patterns of its own lattice, and frames.
     """
     return (pictures - disturbed).square().mean((1, 2, 3)) / GREY_LEVEL**2
 

@@ -32,7 +32,7 @@ _PATIENCE = 200
 _DIVERGED = 3.0
 """Times its lowest running mean."""
 
-LOSS = LossConfig(content_scales=((1, 0.6), (2, 0.2), (4, 0.2)), variation_weight=3.0, stability_weight=3e-4)
+LOSS = LossConfig(content_scales=((1, 0.6), (2, 0.2), (4, 0.2)), variation_weight=3.0, stability_weight=2e-3)
 """What training minimises by default."""
 
 
@@ -62,6 +62,10 @@ class TrainConfig:
     """Pixels around it that only the network sees, on average; a multiple of 8. Zero padding tells a network where the
     border is, and it would soon frame every picture with whatever serves the Gram matrices best. What the losses see
     lies anywhere inside, so that the border is looked at now and then."""
+    shift: int = 40
+    """Pixels by which a photo is moved, at most, to see how steady its picture is. A network that works at 1/8 of the
+    size can please the Gram matrices with one pattern in every 8x8 pixels, and frame the picture, both wherever the
+    photo happens to lie: strokes that have to move with the photo leave no room for either."""
     scales: tuple[int, int] = (352, 576)
     """Short side of the photos that crops are cut from, drawn evenly between the two."""
     dark: float = 0.15
@@ -81,6 +85,8 @@ class TrainConfig:
             raise ConfigError(f"crop is {self.crop}; it must be a multiple of {FeedForward.stride}, at least 64")
         if self.context % FeedForward.stride or self.context < 0:
             raise ConfigError(f"context is {self.context}; it must be a multiple of {FeedForward.stride}")
+        if not 0 <= self.shift < self.crop:
+            raise ConfigError(f"shift is {self.shift}; it must be from 0 to less than the crop of {self.crop}")
         if not 0 < self.scales[0] <= self.scales[1]:
             raise ConfigError(f"scales are {self.scales}; they must be two sizes in pixels, the smaller first")
         if not 64 <= self.style_size <= 2048:
@@ -91,9 +97,14 @@ class TrainConfig:
             raise ConfigError(f"learning_rate is {self.learning_rate}; it must be between 0 and 1")
 
     @property
-    def side(self) -> int:
-        """Side of a crop with its context, in pixels."""
+    def seen(self) -> int:
+        """Side of what the network sees of a crop, in pixels."""
         return self.crop + 2 * self.context
+
+    @property
+    def side(self) -> int:
+        """Side of a crop with its context and what may move into it, in pixels."""
+        return self.seen + self.shift
 
     def fraction(self, step: int, seconds: float) -> float:
         """How much of the run is done after so many steps and seconds, 0 to 1."""
@@ -198,16 +209,27 @@ class Run:
     def _losses(self, photos: Tensor, styles: Tensor | None, loss: PerceptualLoss) -> tuple[Losses, Tensor]:
         """Losses of what lies anywhere inside the pictures, and how steady the first picture is, where that counts."""
         config, count = self.config, len(photos)
-        top, left = torch.randint(2 * config.context + 1, (2,), generator=self.generator).tolist()
+        top, left = self._draw(2 * config.context)
         inside = (..., slice(top, top + config.crop), slice(left, left + config.crop))
-        shown, chosen = photos, styles
+        shown, chosen = photos[..., : config.seen, : config.seen], styles
+        down, right = self._draw(config.shift)
         if loss.config.stability_weight:
-            noise = GREY_LEVEL * torch.randn(photos[:1].shape, generator=self.generator)
-            shown = torch.cat([photos, photos[:1] + noise.to(photos.device)])
+            moved = photos[:1, :, down : down + config.seen, right : right + config.seen]
+            noise = GREY_LEVEL * torch.randn(moved.shape, generator=self.generator)
+            shown = torch.cat([shown, moved + noise.to(photos.device)])
             chosen = None if styles is None else torch.cat([styles, styles[:1]])
-        pictures = self._parallel(shown, *(() if chosen is None else (chosen,))).float()[inside]
-        again = pictures[count:] if len(pictures) > count else pictures[:1]
-        return loss(pictures[:count], photos[inside], styles), stability_loss(pictures[:1], again)
+        shown = shown.contiguous(memory_format=torch.channels_last)
+        pictures = self._parallel(shown, *(() if chosen is None else (chosen,))).float()
+        losses = loss(pictures[:count][inside], shown[:count][inside], styles)
+        if len(pictures) == count:
+            return losses, torch.zeros(1, device=photos.device)
+        overlap = pictures[count:, :, : config.seen - down, : config.seen - right]
+        return losses, stability_loss(pictures[:1, :, down:, right:], overlap)
+
+    def _draw(self, most: int) -> tuple[int, int]:
+        """A place, 0 to `most` both ways."""
+        top, left = torch.randint(most + 1, (2,), generator=self.generator).tolist()
+        return top, left
 
     def _draw_styles(self, count: int) -> Tensor | None:
         """Which painting each picture is to look like, (B, S); None for a network of one painting."""
