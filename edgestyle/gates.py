@@ -16,17 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from edgestyle.runner import Runner
-    from edgestyle.settings import GateOverride
 
 ANY = "any"
 """In overrides: every delegate."""
-Overrides: TypeAlias = "Mapping[str, Mapping[str, GateOverride]]"
-"""Delegate, or `ANY` -> scheme -> what holds instead: `[gate]` in edgestyle.toml."""
-NO_OVERRIDES: Overrides = {}
 
 
 @dataclass(frozen=True)
@@ -48,6 +44,19 @@ class Gate:
         if ssim < self.ssim:
             return f"SSIM {ssim:.4f} is under the gate of {self.ssim:g}"
         return ""
+
+
+class Override(Protocol):
+    """What holds instead of a gate of the table."""
+
+    def apply(self, gate: Gate) -> Gate:
+        """The gate that holds."""
+        ...
+
+
+Overrides: TypeAlias = Mapping[str, Mapping[str, Override]]
+"""Delegate, or `ANY` -> scheme -> what holds instead: `[gate]` in edgestyle.toml."""
+NO_OVERRIDES: Overrides = {}
 
 
 @dataclass(frozen=True)
