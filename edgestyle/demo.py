@@ -11,10 +11,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgestyle import __version__, artifacts, checkpoint, exporting, registry, runner
+from edgestyle import artifacts, checkpoint, exporting, registry, runner
 from edgestyle.checkpoint import Checkpoint
 from edgestyle.errors import CheckError, ConfigError, MissingExtraError, UsageError
-from edgestyle.manifest import read_manifest
 from edgestyle.target import Size, Target
 
 Write = Callable[[Path, Sequence[Path]], None]
@@ -110,26 +109,13 @@ def _made(
         exporting.check_request(target, size, scheme)
     failures: list[CheckError | MissingExtraError] = []
     for target, size in jobs:
-        path = exported / exporting.artifact_name(found.name, target, size, scheme or target.default_scheme)
         try:
-            if not _is_of(path, found):
-                with progress(f"exporting {found.name} to {target.title}, size {exporting.size_text(size)}"):
-                    exporting.export(found, target, size, exported, scheme)
+            with progress(f"{found.name} for {target.title}, size {exporting.size_text(size)}"):
+                path = exporting.export_unless_there(found, target, size, exported, scheme)
         except (CheckError, MissingExtraError) as error:
             failures.append(error)
             note(f"without {target.title}: {error}")
-            continue
-        yield path
+        else:
+            yield path
     if len(failures) == len(jobs):
         raise failures[0]
-
-
-def _is_of(path: Path, found: Checkpoint) -> bool:
-    """Whether an exported file is there, is whole, and was made of these weights by this version."""
-    try:
-        manifest = read_manifest(path) and artifacts.examine(path)
-    except (ConfigError, FileNotFoundError):
-        return False
-    if manifest is None or manifest.contract.tools.get("edgestyle") != __version__:
-        return False
-    return manifest.contract.checkpoint_sha256 == found.sha256()

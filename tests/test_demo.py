@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,6 +12,7 @@ from edgestyle import demo, exporting, registry
 from edgestyle.checkpoint import Checkpoint
 from edgestyle.cli import main
 from edgestyle.errors import CheckError, MissingExtraError, UsageError
+from edgestyle.target import Target
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -50,9 +52,10 @@ def test_a_target_that_cannot_be_exported_is_left_out_and_told_of(
 ) -> None:
     lacking = {"tflite"}
 
-    def export(found: Checkpoint, target: object, *_: object) -> None:
-        if target.name in lacking:  # type: ignore[attr-defined]
+    def export(found: Checkpoint, target: Target, size: object, out: Path, scheme: str) -> SimpleNamespace:
+        if target.name in lacking:
             raise MissingExtraError("litert_torch", "tflite")
+        return SimpleNamespace(path=out / f"{found.name}-64{target.suffix}")
 
     monkeypatch.setattr(exporting, "export", export)
     app, told = registry.load(registry.DEMOS, "web"), []

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,7 +24,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from edgestyle import demo, images, registry
+from edgestyle import demo, exporting, images, registry
 from edgestyle.browser import chromium, packages, site
 from edgestyle.checkpoint import Checkpoint
 from edgestyle.cli import main
@@ -393,6 +395,21 @@ def test_a_model_that_does_not_load_is_told_of(answer: dict[str, Any], reason: s
         assert page.inner_text("#warning") == ""
 
 
+def test_where_memory_does_not_suffice_a_smaller_picture_is_painted(browser: Any, folder: Path, tmp_path: Path) -> None:
+    limit = """
+        const create = self.createImageBitmap;
+        self.createImageBitmap = (source, ...rest) => source instanceof ImageData && source.width > 300
+            ? Promise.reject(new RangeError("Array buffer allocation failed")) : create(source, ...rest);
+    """
+    shutil.copytree(folder, tmp_path / "site", copy_function=os.link)
+    script = tmp_path / "site" / "assets" / "worker.js"
+    script.unlink()
+    script.write_text(limit + (folder / "assets" / "worker.js").read_text(encoding="utf-8"), encoding="utf-8")
+    with site.serving(tmp_path / "site") as url, opened(browser, url, faults=True) as page:
+        assert warning(page) == "There is not enough memory for 384 pixels; painted at 256 instead."
+        assert max(saved(page).shape) == 256
+
+
 # For everybody -------------------------------------------------------------------------------------------------------
 
 
@@ -423,9 +440,14 @@ def test_the_keyboard_reaches_everything(browser: Any, url: str) -> None:
 # The command ---------------------------------------------------------------------------------------------------------
 
 
-def test_what_was_exported_is_used_again(exported: dict[str, Path], tiny_checkpoint: Checkpoint) -> None:
+def test_what_was_exported_is_used_again(
+    exported: dict[str, Path], tiny_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exporting, "export", pytest.fail)
     app, folder = registry.load(registry.DEMOS, "web"), exported["tiny-128.onnx"].parent
-    again = demo.gather(app, [str(tiny_checkpoint.folder)], [(SIDE, SIDE)], None, folder, pytest.fail, pytest.fail)
+    again = demo.gather(
+        app, [str(tiny_checkpoint.folder)], [(SIDE, SIDE)], None, folder, lambda _: nullcontext(), pytest.fail
+    )
     assert again == [exported["tiny-128.onnx"], exported["tiny-128.tflite"]]
 
 

@@ -71,6 +71,7 @@ function showOffline(state: string, reason: string): void {
 
 function show(painted: Painted): void {
   stage.show(painted);
+  byId("frame").style.setProperty("--aspect", String(stage.canvas.width / stage.canvas.height));
   byId("latency").textContent = `${Math.round(painted.network)} ms`;
   data.paintings = String(Number(data.paintings ?? 0) + 1);
   button("save").disabled = false;
@@ -115,7 +116,26 @@ async function open(): Promise<void> {
   showOpened(about);
   void offline.keep(about.fetched);
   await restyle();
-  if (mine === opening && !camera.on) await paint();
+  if (mine === opening && !camera.on) await paintWhatFits();
+}
+
+/** Paint; where the memory does not suffice, at the next smaller size. */
+async function paintWhatFits(): Promise<void> {
+  try {
+    await paint();
+  } catch (error) {
+    const [wanted, smaller] = [chosen.size, smallerSize()];
+    if (!/memory|alloc/i.test((error as Error).message) || !smaller) throw error;
+    chosen.size = smaller;
+    await open();
+    warn(`There is not enough memory for ${wanted} pixels; painted at ${smaller} instead.`);
+  }
+}
+
+function smallerSize(): string | undefined {
+  const sizes = model().variants.filter(({ engine }) => engine === chosen.engine).flatMap(sizesOf);
+  const smaller = sizes.filter((size) => parseInt(size) < parseInt(chosen.size));
+  return smaller.sort((a, b) => parseInt(b) - parseInt(a))[0];
 }
 
 async function paint(): Promise<void> {
