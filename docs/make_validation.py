@@ -1,4 +1,4 @@
-"""Make docs/validation.md: every network of the zoo, in fp32, fp16 and int8, at two sizes, on every delegate here.
+"""Make docs/validation.md and the README's picture of a report: every network of the zoo, format, size and delegate.
 
     python docs/make_validation.py [FOLDER]
 
@@ -12,12 +12,14 @@ Qualcomm's simulator.
 from __future__ import annotations
 
 import pickle
+import subprocess
 import sys
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
 from edgestyle import checkpoint, exporting, images, registry, validation
+from edgestyle.browser import chromium
 from edgestyle.checkpoint import Checkpoint
 from edgestyle.cli import output
 from edgestyle.errors import CheckError
@@ -28,6 +30,9 @@ from edgestyle.target import Target
 from edgestyle.validation import Request, Result, report
 
 PAGE = Path(__file__).with_name("validation.md")
+PICTURE = Path(__file__).parent / "images" / "validate.png"
+WINDOW = 1180, 1066
+"""Of the browser that takes it, in pixels."""
 SCHEMES = ("fp32", "fp16", "int8")
 SIZES = ((256, 256), (512, 512))
 ABOUT = """
@@ -83,8 +88,19 @@ def make(folder: Path) -> int:
     title, _, rest = (folder / "report" / "report.md").read_text(encoding="utf-8").partition("\n")
     refused = "".join(f"\n- {error}" for error in made if isinstance(error, str))
     missing = f"\nNot in the tables, because `export` refused them:\n{refused}\n" if refused else ""
+    _take_picture((folder / "report" / "index.html").resolve())
     PAGE.write_text(f"{title}\n{ABOUT}{missing}{rest}", encoding="utf-8")
     return 0 if report.passed(results) else 1
+
+
+def _take_picture(page: Path) -> None:
+    """The top of a page, as a browser on a desktop shows it."""
+    program = chromium.find()
+    if program is None:
+        output.note(f"{PICTURE} is left as it was: there is no Chromium ({chromium.INSTALL})")
+        return
+    flags = ["--headless", "--no-sandbox", "--hide-scrollbars", f"--window-size={WINDOW[0]},{WINDOW[1]}"]
+    subprocess.run([program, *flags, f"--screenshot={PICTURE}", page.as_uri()], check=True, capture_output=True)  # noqa: S603
 
 
 if __name__ == "__main__":
