@@ -99,9 +99,10 @@ def commit(folder: Path) -> str:
 def temp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The runner's folder. What edgestyle needs is at hand there, so that nothing is downloaded."""
     packages = tmp_path_factory.mktemp("packages")
-    for path in Path(sysconfig.get_path("purelib")).iterdir():
-        if "edgestyle" not in path.name:
-            (packages / path.name).symlink_to(path)
+    for folder in (Path(entry) for entry in sys.path if Path(entry).name == "site-packages"):
+        for path in folder.iterdir():
+            if "edgestyle" not in path.name and not (packages / path.name).exists():
+                (packages / path.name).symlink_to(path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(packages))
         for name in ("NO_INDEX", "DISABLE_PIP_VERSION_CHECK"):

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 
 from edgestyle.errors import CheckError, EdgestyleError, MissingExtraError, UnavailableError
 from edgestyle.latency import machine, measure, roofline, scaling, work
@@ -150,7 +151,8 @@ class Findings:
         for a, b in pairs:
             try:
                 with self.progress(f"running {a.label()} and {b.about.artifact} in turn"):
-                    rounds = measure.compare(a.subject, b.subject, self.effort)
+                    comparing = partial(measure.compare, a.subject, b.subject, self.effort)
+                    rounds = measure.confirmed(comparing, self.threshold) if gated else comparing()
             except EdgestyleError as error:
                 if len(pairs) == 1:
                     raise

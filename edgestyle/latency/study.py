@@ -24,7 +24,7 @@ from edgestyle.errors import ConfigError, EdgestyleError, UsageError
 from edgestyle.files import sha256, write_text
 from edgestyle.latency import machine
 from edgestyle.latency.machine import Machine
-from edgestyle.latency.measure import Effort, compare_here
+from edgestyle.latency.measure import Effort, Rounds, compare_here, confirmed
 from edgestyle.latency.stats import THRESHOLD, Ratio
 from edgestyle.latency.subject import File, Ready, Subject
 from edgestyle.manifest import to_json
@@ -79,6 +79,8 @@ class Trial(_Model):
     """How much slower one side was to be made: 0.15 for 15 %; 0 for not at all."""
     arrived: float
     """How much slower its own clock says it became: its median run with the delay, by the one without, less 1."""
+    comparisons: int
+    """2 where it seemed slower at first."""
     ratio: float
     ci95: tuple[float, float]
     rounds: int
@@ -138,26 +140,34 @@ class Study(_Model):
 
 
 def trial(subject: Subject, share: float, effort: Effort) -> Trial:
-    """Compare a subject with itself, one side slowed, in a fresh process. Raises what `compare` raises."""
-    began = time.monotonic()
-    ratio, rounds, arrived = isolate.call(trial_here, subject, share, effort, limit_s=effort.limit_s).value
+    """Compare a subject with itself, one side slowed, as for a gate. Raises what `compare` raises."""
+    began, arrivals = time.monotonic(), list[float]()
+
+    def comparing() -> Rounds:
+        rounds, arrived = isolate.call(trial_here, subject, share, effort, limit_s=effort.limit_s).value
+        arrivals.append(arrived)
+        return rounds
+
+    rounds = confirmed(comparing, THRESHOLD)
+    ratio = rounds.ratio
     return Trial(
         share=share,
-        arrived=arrived,
+        arrived=median(arrivals),
+        comparisons=len(arrivals),
         ratio=ratio.value,
         ci95=(ratio.low, ratio.high),
-        rounds=rounds,
+        rounds=len(rounds.a),
         seconds=time.monotonic() - began,
         load=os.getloadavg()[0],
     )
 
 
-def trial_here(subject: Subject, share: float, effort: Effort) -> tuple[Ratio, int, float]:
-    """The same in this process: the ratio, the number of rounds, and how much slower the one side became."""
+def trial_here(subject: Subject, share: float, effort: Effort) -> tuple[Rounds, float]:
+    """One comparison in this process, and how much slower the one side became."""
     slowed = Slowed(subject, share)
     found = compare_here(slowed, subject, effort)
     timed = [ms for pair in found.a for ms in pair]
-    return found.ratio, len(found.a), median(timed) / 1e3 / median(slowed.bare_s[-len(timed) :]) - 1
+    return found, median(timed) / 1e3 / median(slowed.bare_s[-len(timed) :]) - 1
 
 
 def resume(out: Path, new: Study) -> Study:
