@@ -38,11 +38,13 @@ extension Picture {
         context.fill(whole)
         context.interpolationQuality = .none
         context.draw(image, in: whole)
-        self.init(
-            bgra: data.assumingMemoryBound(to: UInt8.self),
-            width: image.width,
-            height: image.height,
-            bytesPerRow: context.bytesPerRow
-        )
+        self = withExtendedLifetime(context) {  // it owns the data
+            Picture(
+                bgra: data.assumingMemoryBound(to: UInt8.self),
+                width: image.width,
+                height: image.height,
+                bytesPerRow: context.bytesPerRow
+            )
+        }
     }
 }

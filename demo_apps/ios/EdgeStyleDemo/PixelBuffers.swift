@@ -37,8 +37,8 @@ extension Picture {
     /// What Core ML takes.
     func pixelBuffer() throws -> CVPixelBuffer {
         var made: CVPixelBuffer?
-        let attributes = [kCVPixelBufferIOSurfacePropertiesKey: [:]] as CFDictionary
-        CVPixelBufferCreate(nil, width, height, kCVPixelFormatType_32BGRA, attributes, &made)
+        let attributes: [CFString: Any] = [kCVPixelBufferIOSurfacePropertiesKey: [CFString: Any]()]
+        CVPixelBufferCreate(nil, width, height, kCVPixelFormatType_32BGRA, attributes as CFDictionary, &made)
         guard let buffer = made else { throw DemoError.model("there is no memory for \(width) x \(height) pixels") }
         CVPixelBufferLockBaseAddress(buffer, [])
         defer { CVPixelBufferUnlockBaseAddress(buffer, []) }

@@ -33,9 +33,9 @@ final class GoldenBundleTests: XCTestCase {
             let expected = try Picture(encoded: data(manifest.golden.expected))
             for unit in ComputeUnit.allCases {
                 let painted = Picture(try await model.paint(input, with: manifest, on: unit))
-                let psnr = psnr(painted, expected)
+                let decibels = psnr(painted, expected)
                 XCTAssertGreaterThanOrEqual(
-                    psnr, manifest.golden.minPsnrDb, "\(manifest.file) on \(unit.rawValue): \(psnr) dB")
+                    decibels, manifest.golden.minPsnrDb, "\(manifest.file) on \(unit.rawValue): \(decibels) dB")
             }
         }
     }
