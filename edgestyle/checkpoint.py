@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -18,10 +19,14 @@ from edgestyle.manifest import Style, first_error
 from edgestyle.registry import ZOOS, load_all
 
 if TYPE_CHECKING:
+    from torch import nn
+
+    from edgestyle.adain import AdaIN
     from edgestyle.feedforward import FeedForward
 
 WEIGHTS = "weights.safetensors"
 CONFIG = "config.json"
+Net = TypeVar("Net", bound="nn.Module")
 
 
 class CheckpointConfig(BaseModel):
@@ -31,10 +36,11 @@ class CheckpointConfig(BaseModel):
 
     name: str = Field(pattern=r"^[^/\\\x00-\x1f]+$")
     """Part of the names of exported files."""
-    family: Literal["feedforward"]
+    family: Literal["feedforward", "adain"]
     network: dict[str, Any]
     """The fields of the family's own configuration, e.g. `FeedForwardConfig`."""
     styles: tuple[Style, ...]
+    """The paintings that it has learned; none where it paints by any."""
     training: dict[str, Any]
     """The record of its training: photos, steps, losses, time, machine."""
     licence: str
@@ -73,17 +79,37 @@ class Checkpoint(BaseModel):
         """The network in deploy form, with its weights.
 
         Raises:
+            UsageError: It is of a family that paints by a style code.
             ConfigError: The weights do not fit the configuration, or the file is not safetensors.
         """
-        from safetensors.torch import load_file
-
         from edgestyle.feedforward import FeedForward, FeedForwardConfig
 
+        if self.config.family != "feedforward":
+            raise UsageError(f"{self.name} paints by any painting, so it needs one; give --style PAINTING")
+        return self._filled(FeedForward, FeedForwardConfig)
+
+    def pair(self) -> AdaIN:
+        """The two networks of the adain family in deploy form, with their weights.
+
+        Raises:
+            UsageError: It is of another family.
+            ConfigError: The weights do not fit the configuration, or the file is not safetensors.
+        """
+        from edgestyle.adain import AdaIN, AdaINConfig
+
+        if self.config.family != "adain":
+            raise UsageError(f"{self.name} has learned its paintings and takes no --style; only adain does")
+        return self._filled(AdaIN, AdaINConfig)
+
+    def _filled(self, family: Callable[[Any], Net], configuration: Callable[..., Any]) -> Net:
+        """A network of that family with the weights of the file."""
+        from safetensors.torch import load_file
+
         try:
-            network_config = FeedForwardConfig(**self.config.network)
+            network_config = configuration(**self.config.network)
         except (TypeError, ConfigError) as error:
             raise ConfigError(f"{self.folder / CONFIG}: network: {error}") from error
-        net = FeedForward(network_config)
+        net = family(network_config)
         expected = {name: tuple(value.shape) for name, value in net.state_dict().items()}
         _compare(expected, self.parameter_shapes(), self.weights)
         try:
@@ -145,7 +171,7 @@ def read(folder: Path) -> Checkpoint:
     return Checkpoint(folder=folder, config=config)
 
 
-def write(folder: Path, config: CheckpointConfig, net: FeedForward) -> Checkpoint:
+def write(folder: Path, config: CheckpointConfig, net: nn.Module) -> Checkpoint:
     """Write a network in deploy form as a checkpoint into `folder`; each file appears whole or not at all."""
     from safetensors.torch import save_file
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from edgestyle.errors import ConfigError, MissingExtraError, UsageError
 from edgestyle.images import Image
-from edgestyle.manifest import METADATA_KEY, Contract, TensorSpec, parse_contract
+from edgestyle.manifest import CODE, METADATA_KEY, Contract, Layout, TensorSpec, parse_contract
 from edgestyle.quiet import quiet
 
 _AUTHOR = "com.apple.CoreML"
@@ -120,9 +120,11 @@ class Package:
 
     @property
     def input(self) -> End:
-        """Where the photo goes in. Raises ConfigError if that is not one picture."""
+        """Where the photo goes in. Raises ConfigError if that is not one picture (and a transformer's style code)."""
         spec = self.contract.input if self.contract else None
-        return _end(self.path, "input", self.spec.description.input, spec)
+        coded = self.contract is not None and self.contract.role == "transformer"
+        features = [each for each in self.spec.description.input if not (coded and each.name == CODE)]
+        return _end(self.path, "input", features, spec)
 
     @property
     def output(self) -> End:
@@ -213,7 +215,9 @@ def _end(path: Path, role: str, features: Any, spec: TensorSpec | None) -> End:
     shape = tuple(array.shape) or ((1, 3, 0, 0) if role == "output" else ())  # an output need not state its shape
     if len(shape) != 4 or 3 not in (shape[1], shape[3]):
         raise ConfigError(f"the {role} of {path} is an array of shape {shape}; (1, 3, H, W) or (1, H, W, 3) can be run")
-    layout = spec.layout if spec else "NCHW" if shape[1] == 3 else "NHWC"
+    layout: Layout = "NCHW" if shape[1] == 3 else "NHWC"
+    if spec and spec.layout != "NC":
+        layout = spec.layout
     sides = slice(2, 4) if layout == "NCHW" else slice(1, 3)
     sizes = _array_sizes(array, sides)
     size = None if sizes or not array.shape else shape[sides]

@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from edgestyle import gates, golden, images, registry
+from edgestyle import gates, golden, images, parts, registry
 from edgestyle.checkpoint import Checkpoint
 from edgestyle.drift import measure, worst
 from edgestyle.errors import CheckError, UnknownNameError, UsageError
@@ -25,7 +25,9 @@ from edgestyle.runner import Runner
 from edgestyle.target import Rewrite, Scheme, Size, Target
 
 if TYPE_CHECKING:
-    from edgestyle.feedforward import FeedForward
+    from torch import nn
+
+    from edgestyle.parts import Part
     from edgestyle.quantization.calibration import Calibration
 
 IO: TypeAlias = Literal["float32", "uint8"]
@@ -56,6 +58,7 @@ def export(
     calibration: Calibration | None = None,
     io: IO = "float32",
     allow_drift: bool = False,
+    part: Part | None = None,
 ) -> Artifact:
     """Export one network to one target, verify the written file, and put it with its manifest into `out`.
 
@@ -69,6 +72,7 @@ def export(
         calibration: Ranges of the network's values at this size; by default those on photos of every installation.
         io: What the pictures at both ends are made of.
         allow_drift: Keep a file that drifts beyond its gate, and say so in its manifest.
+        part: Which part of the checkpoint (`parts.of`); by default the first, which is the whole of most.
 
     Raises:
         UsageError: The target does not serve this size, scheme or io.
@@ -80,30 +84,33 @@ def export(
     began = time.monotonic()
     scheme = scheme or target.default_scheme
     found = _scheme(target, scheme)
-    net = checkpoint.network()
-    check_size(target, size, net.stride)
+    part = part or parts.of(checkpoint, target)[0]
+    size = part.size(size)
+    check_size(target, size, part.stride)
+    if found and target.name in found.calibrated and part.role != "filter":
+        raise UsageError(f"scheme '{scheme}' is for networks of one picture; fold a --style in, or use int8-weights")
     to_bytes = _to_bytes(target, scheme, io)
-    contract = contract_for(checkpoint, target, scheme, size, net.stride, io)
-    name = artifact_name(checkpoint.name, target, size, scheme, io)
-    references = list(_references(net, size))  # before the writer gets the network into its hands
+    contract = contract_for(checkpoint, target, scheme, size, part.stride, io, part)
+    name = artifact_name(part.name, target, size, scheme, io)
+    references = list(_references(part, size))  # before the writer gets the network into its hands
     with staging(out) as folder:
         path = folder / name
-        target.write(fp16_safety.rescale(net, fp16_safety.UP_TO if size == "dynamic" else size), contract, path)
+        target.write(_inside_fp16(part, fp16_safety.UP_TO if size == "dynamic" else size), contract, path)
         floats: tuple[str, ...] = ()
         if found and target.name in found.calibrated:
-            calibration = calibration or calibrate(checkpoint, size)
+            calibration = calibration or calibrate(checkpoint, size, part=part)
             floats = calibration.float_layers
             found.calibrated[target.name](path, calibration)
         elif found:
             found.rewrites[target.name](path)
         if to_bytes:
             to_bytes(path)
-        checks = tuple(_check(runner, path, references, scheme, overrides) for runner in _verifiers(target))
+        checks = tuple(_check(runner, path, part, references, scheme, overrides) for runner in _verifiers(target))
         _raise_if_failed(name, checks, allow_drift)
-        bundle = _write_golden(folder, checkpoint.name, checkpoint.network(), size, scheme)
+        bundle = _write_golden(folder, part, size, scheme)
         manifest = _write_manifest(path, contract, bundle, checks, floats)
-        for part in (*(file.name for file in bundle.files), name, manifest_path(path).name):
-            publish(folder / part, out / part)
+        for made in (*(file.name for file in bundle.files), name, manifest_path(path).name):
+            publish(folder / made, out / made)
     return Artifact(out / name, manifest, time.monotonic() - began)
 
 
@@ -185,13 +192,23 @@ def needs_calibration(target: Target, scheme: str | None) -> bool:
     return found is not None and target.name in found.calibrated
 
 
-def calibrate(checkpoint: Checkpoint, size: Size, folder: Path | None = None) -> Calibration:
+def _inside_fp16(part: Part, size: tuple[int, int]) -> nn.Module:
+    """The part's network, its norms' sums inside fp16 at a size."""
+    from edgestyle import adain, fp16_safety
+
+    if part.role != "transformer" or part.code is None:
+        return fp16_safety.rescale(part.net, size)
+    return fp16_safety.rescale(adain.AtCode(part.net, part.code.example), size).transformer
+
+
+def calibrate(checkpoint: Checkpoint, size: Size, folder: Path | None = None, part: Part | None = None) -> Calibration:
     """The ranges of a network's values, for any target at one size.
 
     Args:
         checkpoint: The network.
         size: Of the file to be made.
         folder: Calibration photos; by default those of `edgestyle.quantization.photos`.
+        part: Which part of the checkpoint; by default the whole.
 
     Raises:
         UsageError: There are no photos there, or they show nothing.
@@ -199,7 +216,7 @@ def calibrate(checkpoint: Checkpoint, size: Size, folder: Path | None = None) ->
     from edgestyle.quantization import calibration, photos
 
     pictures = photos.load(folder, DYNAMIC_SIZES[-1] if size == "dynamic" else size)
-    return calibration.calibrate(checkpoint.network(), pictures)
+    return calibration.calibrate(part.alone if part else checkpoint.network(), pictures)
 
 
 def _scheme(target: Target, scheme: str) -> Scheme | None:
@@ -226,19 +243,28 @@ def _to_bytes(target: Target, scheme: str, io: IO) -> Rewrite | None:
 
 
 def contract_for(
-    checkpoint: Checkpoint, target: Target, scheme: str, size: Size, stride: int, io: IO = "float32"
+    checkpoint: Checkpoint,
+    target: Target,
+    scheme: str,
+    size: Size,
+    stride: int,
+    io: IO = "float32",
+    part: Part | None = None,
 ) -> Contract:
-    """What an app has to know about a file that is to be made."""
+    """What an app has to know about a file that is to be made: of a part of a checkpoint, or of the whole."""
     config = checkpoint.config
+    output = part.output(target, size) if part else target.spec("stylized", size)
     change = {"dtype": "uint8", "range": (0, 255)} if _to_bytes(target, scheme, io) else {}
     return Contract(
-        model=config.name,
+        model=part.name if part else config.name,
         family=config.family,
+        role=part.role if part else "filter",
+        code=part.code if part else None,
         target=target.name,
         scheme=scheme,
-        styles=config.styles,
+        styles=part.styles if part else config.styles,
         input=target.spec("image", size).model_copy(update=change),
-        output=target.spec("stylized", size).model_copy(update=change),
+        output=output.model_copy(update=change),
         size=size,
         size_multiple=stride,
         resize=images.PAD_RULE if size == "dynamic" else images.FIT_RULE,
@@ -266,13 +292,10 @@ def check_photos(size: Size) -> list[images.Image]:
     return [images.from_uint8(images.to_uint8(photo)) for photo in cropped]  # an app has 8 bits
 
 
-def _references(net: FeedForward, size: Size) -> Iterator[tuple[images.Image, images.Image]]:
+def _references(part: Part, size: Size) -> Iterator[tuple[images.Image, images.Image]]:
     """Each of these photos with the float network's picture of it."""
-    import torch
-
     for photo in check_photos(size):
-        with torch.inference_mode():
-            yield photo, net(torch.from_numpy(photo)).numpy()
+        yield photo, part.made(photo)
 
 
 def _verifiers(target: Target) -> Iterator[Runner]:
@@ -284,6 +307,7 @@ def _verifiers(target: Target) -> Iterator[Runner]:
 def _check(
     runner: Runner,
     path: Path,
+    part: Part,
     references: list[tuple[images.Image, images.Image]],
     scheme: str,
     overrides: gates.Overrides,
@@ -302,7 +326,7 @@ def _check(
         return result(status="could not run", reason=availability.reason)
     session = runner.open(path)
     try:
-        drift = worst(measure(session.run(photo), expected) for photo, expected in references)
+        drift = worst(measure(part.shown(session.run(photo)), expected) for photo, expected in references)
     except CheckError as error:
         return result(status="failed", reason=str(error))
     missed = gate.missed(drift.psnr_db, drift.ssim)
@@ -334,15 +358,8 @@ def _write_manifest(
     return manifest
 
 
-def _write_golden(folder: Path, model: str, net: FeedForward, size: Size, scheme: str) -> Golden:
+def _write_golden(folder: Path, part: Part, size: Size, scheme: str) -> Golden:
     """The golden bundle. It depends on the network and the size alone, so that targets share it."""
-    import torch
-
-    def paint(picture: images.Image) -> images.Image:
-        with torch.inference_mode():
-            painted: images.Image = net(torch.from_numpy(picture)).numpy()
-        return painted
-
     fixed = None if size == "dynamic" else size
-    prefix = f"{model}-{size_text(size)}-golden"
-    return golden.write(folder, prefix, paint, fixed, net.stride, gates.lowest_psnr_db(scheme))
+    prefix = f"{part.name}-{size_text(size)}-golden"
+    return golden.write(folder, prefix, part.made, fixed, part.stride, gates.lowest_psnr_db(scheme))

@@ -169,6 +169,12 @@ class FeedForward(nn.Module):
         self.head_shuffle = nn.PixelShuffle(4)
         self.act = nn.ReLU6()
 
+    @torch.no_grad()
+    def rescale_photo(self, factor: float) -> None:
+        """Make it, in place, take photos in [0, factor]."""
+        self.grey *= factor
+        self.stem.weight.div_(factor)
+
     def forward(self, x: Tensor, style: Tensor | None = None) -> Tensor:
         if style is not None:
             style = style[:, :, None, None]  # (B, styles, 1, 1)

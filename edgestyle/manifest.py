@@ -19,6 +19,9 @@ from edgestyle.errors import ConfigError
 METADATA_KEY = "edgestyle"
 """Under this name the contract's JSON stands in the metadata of every exported file."""
 
+CODE = "code"
+"""What a style code is called in every file: the transformer's second input, the encoder's output."""
+
 Layout = Literal["NCHW", "NHWC"]
 """Order of a picture tensor's dimensions: planes, or interleaved channels."""
 
@@ -39,11 +42,12 @@ class TensorSpec(_Model):
     `shape`, `layout`, `dtype` and `range` then describe its pixels."""
     shape: tuple[int | str, ...]
     """Sizes in the order of `layout`; a free size is a name such as "height"."""
-    layout: Layout
+    layout: Layout | Literal["NC"]
+    """"NC" of a style code: (1, length)."""
     dtype: Literal["float32", "float16", "uint8"]
     range: tuple[float, float]
     """Smallest and largest value, e.g. (0, 1)."""
-    channels: Literal["RGB"]
+    channels: Literal["RGB", "code"]
 
 
 class Style(_Model):
@@ -56,6 +60,27 @@ class Style(_Model):
     year: str = ""
 
 
+class StyleCode(_Model):
+    """What a style encoder gives and its transformer takes: the same in the manifests of both files."""
+
+    length: int
+    order: Literal["as encoded"] = "as encoded"
+    """Number i that the encoder gives is number i that the transformer takes."""
+    range: tuple[float, float] = (-1, 1)
+    """Of each number."""
+    neutral: float = 0
+    """A code of this number alone stands for the photo itself. So strength is a factor on a code, and a blend of
+    several paintings a weighted mean of theirs."""
+    encoder: str
+    """Name of the file that gives such codes."""
+    example: tuple[float, ...]
+    """The code by which the golden picture was painted."""
+
+
+Role = Literal["filter", "encoder", "transformer"]
+"""Of a file: photo to painting; painting to style code; photo and style code to painting."""
+
+
 class Contract(_Model):
     """How to call an exported file. Written into the file itself."""
 
@@ -63,6 +88,9 @@ class Contract(_Model):
     model: str
     """Name of the network, as in the zoo."""
     family: str
+    role: Role = "filter"
+    code: StyleCode | None = None
+    """Of a pair of encoder and transformer. Of a filter: the code that has been folded in."""
     target: str
     scheme: str
     styles: tuple[Style, ...]
@@ -83,7 +111,10 @@ class Contract(_Model):
     @property
     def description(self) -> str:
         """What the file is, in a sentence for people."""
+        if self.role == "encoder":
+            return "Style encoder: turns a painting into the style code by which its transformer paints."
         paintings = ", ".join(f"{s.title}{f' ({s.artist})' if s.artist else ''}" for s in self.styles)
+        paintings = paintings or "any painting, given as its style code"
         return f"Style filter: paints a photo in the style of {paintings}."
 
 

@@ -10,22 +10,30 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from edgestyle import registry
 from edgestyle.errors import MissingExtraError, UnavailableError, UsageError
 from edgestyle.images import Image as Image
 from edgestyle.manifest import Contract
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 __all__ = [
     "Availability",
+    "CodeSession",
     "Image",
     "Placement",
     "Runner",
     "Session",
+    "check_alone",
     "check_size",
     "choose",
+    "example_code",
     "installed",
+    "is_encoder",
     "runners_for",
     "suffixes",
 ]
@@ -64,7 +72,10 @@ class Session(Protocol):
         ...
 
     def run(self, image: Image) -> Image:
-        """The network's picture of `image`, both in the house's convention whatever the file's own layout is."""
+        """The network's picture of `image`, both in the house's convention whatever the file's own layout is.
+
+        A transformer paints by the example code of its contract; a style encoder gives a code, (1, length).
+        """
         ...
 
     def bind(self, image: Image) -> Callable[[], object]:
@@ -73,6 +84,15 @@ class Session(Protocol):
 
     def placement(self) -> Placement | None:
         """Where the operations run; None if the runtime does not tell."""
+        ...
+
+
+@runtime_checkable
+class CodeSession(Protocol):
+    """A session that can paint by other style codes than the example."""
+
+    def by(self, code: NDArray[np.float32]) -> Session:
+        """The same file, to paint by `code`, (1, length)."""
         ...
 
 
@@ -117,6 +137,31 @@ class Runner:
     """Opens a file. Raises ConfigError if it is not such a file, MissingExtraError, UnavailableError."""
     emulated: bool = False
     """True where it stands in for hardware that is not here: judge its numerics, never its speed."""
+
+
+def example_code(contract: Contract | None) -> NDArray[np.float32] | None:
+    """The code by which a transformer paints where it is given no other, (1, length); None of other files."""
+    import numpy as np
+
+    if contract is None or contract.role != "transformer" or contract.code is None:
+        return None
+    return np.array([contract.code.example], np.float32)
+
+
+def is_encoder(contract: Contract | None) -> bool:
+    """Whether a file makes a style code, (1, length), of a painting."""
+    return contract is not None and contract.role == "encoder"
+
+
+def check_alone(path: Path, contract: Contract | None, delegate: str) -> None:
+    """Refuse the two files of a pair on a delegate that only takes one picture and gives one.
+
+    Raises:
+        UnavailableError: With what to do.
+    """
+    if contract and contract.role != "filter":
+        todo = "fold a painting into it ('edgestyle export --style PAINTING')"
+        raise UnavailableError(f"{path} is the {contract.role} of a pair, which {delegate} does not run; {todo}")
 
 
 def check_size(path: Path, size: tuple[int, int] | None, image: Image) -> None:

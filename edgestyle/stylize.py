@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from edgestyle import artifacts, checkpoint, images
-from edgestyle.errors import CheckError, UsageError
+from edgestyle.errors import CheckError, UnavailableError, UsageError
 from edgestyle.images import Image
-from edgestyle.runner import Session, choose, suffixes
+from edgestyle.manifest import Contract
+from edgestyle.runner import CodeSession, Session, choose, suffixes
+from edgestyle.styling import Code, StyledPainter, Styling, encode
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from edgestyle.adain import AdaIN
     from edgestyle.feedforward import FeedForward
 
 MOST_PIXELS = 2**26
@@ -45,14 +52,16 @@ class Painter(Protocol):
         ...
 
 
-def open_painter(model: str, delegate: str | None = None) -> Painter:
+def open_painter(model: str, delegate: str | None = None, styling: Styling | None = None) -> Painter:
     """Get a network ready.
 
     Args:
         model: A zoo name, a checkpoint, or an exported file.
         delegate: The runner for an exported file; if None, the first that works on this machine.
+        styling: What to paint by, for networks that paint by any painting.
 
     Raises:
+        UsageError: The network needs paintings and gets none, or the other way round.
         UnknownNameError: There is no such model or delegate.
         ConfigError: The file is not what its name says.
         UnavailableError: No runner for the file works here; the message says what to do.
@@ -61,13 +70,42 @@ def open_painter(model: str, delegate: str | None = None) -> Painter:
     if path.suffix and path.suffix in suffixes():
         if not path.exists():
             raise UsageError(f"there is no {path}; 'edgestyle export' writes such files")
-        runner = choose(path, delegate)
-        artifacts.examine(path)
-        return FilePainter(path, runner.name, runner.open(path))
+        painter = _open_file(path, delegate)
+        contract = painter.session.contract
+        if contract and contract.role != "filter":
+            return _open_pair(painter, contract, delegate, styling)
+        if styling:
+            raise UsageError(f"{path} paints in its own style and takes no --style; leave it out")
+        return painter
     if delegate:
         raise UsageError(f"--delegate {delegate} is for exported files; {model} is a checkpoint, which runs on torch")
     found = checkpoint.find(model)
+    if found.config.family == "adain" and styling:
+        return StyledPainter.open(PairPainter(found.name, found.pair()), styling)
+    if styling:
+        raise UsageError(f"{model} has learned its paintings and takes no --style; leave it out, or use --model adain")
     return CheckpointPainter(found.name, found.network())
+
+
+def _open_file(path: Path, delegate: str | None) -> FilePainter:
+    runner = choose(path, delegate)
+    artifacts.examine(path)
+    return FilePainter(path, runner.name, runner.open(path))
+
+
+def _open_pair(
+    transformer: FilePainter, contract: Contract, delegate: str | None, styling: Styling | None
+) -> StyledPainter:
+    """The painter of a transformer's file and the encoder's beside it."""
+    path = transformer.path
+    if contract.role == "encoder" or contract.code is None:
+        raise UsageError(f"{path} makes style codes; name the transformer's file, which paints by them")
+    if styling is None:
+        raise UsageError(f"{path} paints by any painting, so it needs one; give --style PAINTING")
+    encoder = path.with_name(contract.code.encoder)
+    if not encoder.exists():
+        raise UsageError(f"{path} needs {encoder.name} beside it, which makes its style codes; export it again")
+    return StyledPainter.open(FilePair(_open_file(encoder, delegate), transformer), styling)
 
 
 # From an exported file ----------------------------------------------------------------------------------------------
@@ -89,18 +127,60 @@ class FilePainter:
     def size(self) -> tuple[int, int] | None:
         return self.session.size
 
+    def fit(self, photo: Image) -> tuple[Image, images.Window]:
+        """The photo as the file takes it, and the window of it to crop from the painting."""
+        contract = self.session.contract
+        return images.prepare(photo, self.size, contract.size_multiple if contract else FOREIGN_MULTIPLE)
+
     def paint(self, photo: Image) -> Image:
         """See `Painter`.
 
         Raises:
             CheckError: The file's output has another size than its input.
         """
-        contract = self.session.contract
-        fitted, window = images.prepare(photo, self.size, contract.size_multiple if contract else FOREIGN_MULTIPLE)
+        fitted, window = self.fit(photo)
         painted = self.session.run(fitted)
         if painted.shape != fitted.shape:
             raise CheckError(f"{self.path} made {painted.shape} of {fitted.shape}; a style filter must keep the size")
         return window.crop(painted)
+
+
+@dataclass(frozen=True)
+class FilePair:
+    """The two files of a style encoder and its transformer: a `StyleNetwork`."""
+
+    encoder: FilePainter
+    transformer: FilePainter
+
+    @property
+    def name(self) -> str:
+        return self.transformer.name
+
+    @property
+    def delegate(self) -> str:
+        return self.transformer.delegate
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        return self.transformer.size
+
+    def code(self, painting: Image) -> Code:
+        return encode(self.encoder.session.run, painting)
+
+    def seen(self, photo: Image) -> Image:
+        fitted, window = self.transformer.fit(photo)
+        return window.crop(fitted)
+
+    def paint_by(self, photo: Image, code: Code) -> Image:
+        """See `StyleNetwork`.
+
+        Raises:
+            UnavailableError: The delegate cannot be given a code.
+        """
+        session = self.transformer.session
+        if not isinstance(session, CodeSession):
+            raise UnavailableError(f"{self.delegate} takes no style code; fold the painting in ('edgestyle export')")
+        return dataclasses.replace(self.transformer, session=session.by(code)).paint(photo)
 
 
 # From a checkpoint --------------------------------------------------------------------------------------------------
@@ -121,14 +201,51 @@ class CheckpointPainter:
         Raises:
             UsageError: The photo is larger than `MOST_PIXELS`.
         """
+        return _paint(self.net, photo, self.net.stride)
+
+
+@dataclass(frozen=True)
+class PairPainter:
+    """A style encoder and a transformer on torch: a `StyleNetwork`."""
+
+    name: str
+    pair: AdaIN
+    delegate: str = "torch"
+    size: None = None
+
+    def code(self, painting: Image) -> Code:
+        def encoder(square: Image) -> Code:
+            with torch.inference_mode():
+                code: Code = self.pair.encoder(torch.from_numpy(square)).numpy()
+            return code
+
         import torch
 
-        height, width = photo.shape[2:]
-        if height * width > MOST_PIXELS:
-            came = f"{width}x{height} is {height * width // 10**6} megapixels"
-            raise UsageError(f"{came}; at most {MOST_PIXELS // 10**6} are painted at once, so give a smaller --size")
-        stride = self.net.stride
-        least = stride if min(height, width) > stride else 2 * stride  # an instance norm needs more than one cell
-        padded, window = images.pad_to_multiple(photo, least)
-        with torch.inference_mode():
-            return window.crop(self.net(torch.from_numpy(padded)).numpy())
+        return encode(encoder, painting)
+
+    def seen(self, photo: Image) -> Image:
+        return photo
+
+    def paint_by(self, photo: Image, code: Code) -> Image:
+        import torch
+
+        transformer = self.pair.transformer
+        return _paint(lambda x: transformer(x, torch.from_numpy(code)), photo, transformer.stride)
+
+
+def _paint(net: Callable[[Tensor], Tensor], photo: Image, stride: int) -> Image:
+    """What `net`, which takes multiples of `stride`, makes of a photo of any size.
+
+    Raises:
+        UsageError: The photo is larger than `MOST_PIXELS`.
+    """
+    import torch
+
+    height, width = photo.shape[2:]
+    if height * width > MOST_PIXELS:
+        came = f"{width}x{height} is {height * width // 10**6} megapixels"
+        raise UsageError(f"{came}; at most {MOST_PIXELS // 10**6} are painted at once, so give a smaller --size")
+    least = stride if min(height, width) > stride else 2 * stride  # an instance norm needs more than one cell
+    padded, window = images.pad_to_multiple(photo, least)
+    with torch.inference_mode():
+        return window.crop(net(torch.from_numpy(padded)).numpy())

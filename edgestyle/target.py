@@ -15,7 +15,8 @@ from edgestyle.manifest import Contract, Layout, TensorSpec
 from edgestyle.runner import Availability
 
 if TYPE_CHECKING:
-    from edgestyle.feedforward import FeedForward
+    from torch import nn
+
     from edgestyle.quantization.calibration import Calibration
 
 Size = tuple[int, int] | Literal["dynamic"]
@@ -46,7 +47,7 @@ class Target:
     """Whether its converter is installed. Cheap: imports nothing."""
     tools: tuple[str, ...]
     """Distributions whose versions the manifest records."""
-    write: Callable[[FeedForward, Contract, Path], None]
+    write: Callable[[nn.Module, Contract, Path], None]
     """Write a network in deploy form to a path, with the contract in the file's own metadata.
 
     Raises MissingExtraError where the converter is not installed. Nothing need be cleaned up after an error: the path

@@ -4,26 +4,38 @@ from __future__ import annotations
 
 import copy
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from edgestyle.feedforward import FeedForward
+from edgestyle.adain import PictureNorm
+
+Net = TypeVar("Net", bound=nn.Module)
 
 
-def dialect(net: FeedForward) -> FeedForward:
+def dialect(net: Net) -> Net:
     """A copy of `net` that computes the same in ops that LiteRT runs well, all of them in one piece on every delegate.
 
     - A pixel shuffle is one DEPTH_TO_SPACE, not four TRANSPOSE and three RESHAPE. The convolution before it is given
       the channel order of that op; only pointwise ops stand between the two.
+    - The sampling of the picture's mean is a depthwise convolution: XNNPACK refuses pooling whose stride is larger than
+      its window, and LiteRT's own kernel for it takes a seventh of the whole network's time.
+    - An instance norm is written out: the converter puts torch's own between two TRANSPOSE.
     """
     net = copy.deepcopy(net)
     for convolution, shuffle in (("up", "up_shuffle"), ("head", "head_shuffle")):
+        if not hasattr(net, shuffle):
+            continue
         block = getattr(net, shuffle).upscale_factor
         _order_rows_first(getattr(net, convolution), block)
         setattr(net, shuffle, DepthToSpace(block))
+    for parent in list(net.modules()):
+        for name, module in list(parent.named_children()):
+            if isinstance(module, PictureNorm):
+                setattr(parent, name, SampledByConvolution(module))
+            elif isinstance(module, nn.InstanceNorm2d):
+                setattr(parent, name, MeanNorm(module))
     return net
 
 
@@ -35,6 +47,19 @@ def _order_rows_first(convolution: nn.Conv2d, block: int) -> None:
         parameter.data = colours.transpose(0, 1).reshape(parameter.shape)
 
 
+class SampledByConvolution(PictureNorm):
+    """A picture norm whose average pooling is a depthwise convolution."""
+
+    def __init__(self, norm: PictureNorm) -> None:
+        super().__init__()
+        self.eps = norm.eps
+
+    def sample(self, x: Tensor) -> Tensor:
+        channels = x.shape[1]
+        weight = x.new_full((channels, 1, 2, 2), 1 / 4)
+        return nn.functional.conv2d(x, weight, stride=8, groups=channels)
+
+
 class ChannelLast(nn.Module):
     """A network with pictures (B, H, W, 3) at both ends, as mobile runtimes keep them."""
 
@@ -42,9 +67,35 @@ class ChannelLast(nn.Module):
         super().__init__()
         self.net = net
 
-    def forward(self, image: Tensor) -> Tensor:
-        stylized: Tensor = self.net(image.permute(0, 3, 1, 2))
-        return stylized.permute(0, 2, 3, 1)
+    def forward(self, image: Tensor, *code: Tensor) -> Tensor:
+        made: Tensor = self.net(image.permute(0, 3, 1, 2), *code)
+        return made.permute(0, 2, 3, 1) if made.ndim == 4 else made  # a style encoder makes a code
+
+
+class MeanNorm(nn.Module):
+    """Instance norm by means, on (B, C, H, W)."""
+
+    weight: Tensor | None
+    bias: Tensor | None
+
+    def __init__(self, norm: nn.InstanceNorm2d) -> None:
+        super().__init__()
+        self.eps = norm.eps
+        for name in ("weight", "bias"):  # None where what comes after scales and shifts
+            value = getattr(norm, name)
+            self.register_buffer(name, None if value is None else value.detach().view(1, -1, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        centred = x - _mean(x)
+        scale = torch.rsqrt(_mean(centred.square()) + self.eps)
+        if self.weight is None or self.bias is None:
+            return centred * scale
+        return centred * (self.weight * scale) + self.bias
+
+
+def _mean(x: Tensor) -> Tensor:
+    """Mean over each channel, one axis at a time: shorter sums for devices that add in fp16. (B, C, 1, 1)"""
+    return x.mean(3, keepdim=True).mean(2, keepdim=True)
 
 
 class DepthToSpace(nn.Module):

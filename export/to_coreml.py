@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgestyle import coreml_package
 from edgestyle.errors import UsageError
-from edgestyle.manifest import METADATA_KEY, Contract, TensorSpec
+from edgestyle.manifest import CODE, METADATA_KEY, Contract, TensorSpec
 from edgestyle.quiet import quiet
 from edgestyle.runner import installed
 from edgestyle.target import Size, Target
@@ -21,10 +21,8 @@ from edgestyle.target import Size, Target
 if TYPE_CHECKING:
     from torch import nn
 
-    from edgestyle.feedforward import FeedForward
 
-
-def write(net: FeedForward, contract: Contract, path: Path) -> None:
+def write(net: nn.Module, contract: Contract, path: Path) -> None:
     """Write `net` as an ML Program for iOS 16 and macOS 13, or newer.
 
     iOS 16 is the last of the iPhone 8 and X, and everything that the network needs is there; iOS 17 would add nothing
@@ -46,14 +44,22 @@ def write(net: FeedForward, contract: Contract, path: Path) -> None:
         raise UsageError("Core ML files have a fixed size; give a size, once for each")
     ct = coreml_package.import_coremltools()
     example = torch.zeros(1, 3, *contract.size)
+    code = [torch.zeros(1, contract.code.length)] if contract.code and contract.role == "transformer" else []
+    if contract.role == "encoder":
+        output = ct.TensorType(contract.output.name)
+    else:
+        output = ct.ImageType(contract.output.name, color_layout=ct.colorlayout.RGB)
     precision = ct.precision.FLOAT32 if contract.scheme == "fp32" else ct.precision.FLOAT16
     with quiet():
         # torch.export rather than a trace: faster, a third of the ops to convert, the same ML Program in the end
-        program = torch.export.export(_with_eight_bit_ends(net), (example,)).run_decompositions({})
+        program = torch.export.export(_with_eight_bit_ends(net), (example, *code)).run_decompositions({})
         model = ct.convert(
             program,
-            inputs=[ct.ImageType(contract.input.name, example.shape, color_layout=ct.colorlayout.RGB)],
-            outputs=[ct.ImageType(contract.output.name, color_layout=ct.colorlayout.RGB)],
+            inputs=[
+                ct.ImageType(contract.input.name, example.shape, color_layout=ct.colorlayout.RGB),
+                *(ct.TensorType(CODE, each.shape) for each in code),
+            ],
+            outputs=[output],
             minimum_deployment_target=ct.target.iOS16,
             compute_precision=precision,
             skip_model_load=True,
@@ -63,26 +69,28 @@ def write(net: FeedForward, contract: Contract, path: Path) -> None:
     coreml_package.write(path, spec, Path(model.weights_dir))
 
 
-def _with_eight_bit_ends(net: FeedForward) -> nn.Module:
-    """`net` from and to [0, 255], the range of Core ML's images.
+def _with_eight_bit_ends(net: nn.Module) -> nn.Module:
+    """`net` from [0, 255], the range of Core ML's images, and, where it paints, to it.
 
     Core ML's images can carry a scale of their own, but coremltools makes it an op in fp32 before everything else, off
     the Neural Engine. So the scale is an op like others, by 1/256, which leaves all 8 bits of a pixel exact in fp16, as
-    1/255 does not; the first convolution makes up for the difference.
+    1/255 does not; what sees the photo first makes up for the difference (`rescale_photo`).
     """
     import torch
 
     net = copy.deepcopy(net)
-    net.grey *= 255 / 256
-    net.stem.weight.data *= 256 / 255
+    for module in net.modules():
+        if hasattr(module, "rescale_photo"):
+            module.rescale_photo(255 / 256)
 
     class EightBitEnds(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.net = net
 
-        def forward(self, image: torch.Tensor) -> torch.Tensor:
-            return self.net(image * (1 / 256)) * 255  # type: ignore[no-any-return]
+        def forward(self, image: torch.Tensor, *code: torch.Tensor) -> torch.Tensor:
+            made: torch.Tensor = self.net(image * (1 / 256), *code)
+            return made * 255 if made.ndim == 4 else made  # a style encoder makes a code
 
     return EightBitEnds().eval()
 
@@ -99,6 +107,11 @@ def _describe(spec: Any, contract: Contract) -> None:
     height, width = contract.input.shape[1:3]
     about.input[0].shortDescription = f"Photo, {width}x{height} pixels, sRGB."
     about.output[0].shortDescription = f"Its painting, {width}x{height} pixels, sRGB."
+    if contract.role == "encoder":
+        about.input[0].shortDescription = f"Painting, {width}x{height} pixels, sRGB."
+        about.output[0].shortDescription = "Its style code."
+    elif contract.role == "transformer":
+        about.input[1].shortDescription = "Style code, as the encoder gives it; zeros give the photo back."
 
 
 def _spec(name: str, size: Size) -> TensorSpec:

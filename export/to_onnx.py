@@ -9,22 +9,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgestyle.errors import MissingExtraError
-from edgestyle.manifest import METADATA_KEY, Contract, TensorSpec
+from edgestyle.manifest import CODE, METADATA_KEY, Contract, TensorSpec
 from edgestyle.quiet import quiet
 from edgestyle.runner import installed
 from edgestyle.target import Target, image_spec
 
 if TYPE_CHECKING:
     import onnx
-
-    from edgestyle.feedforward import FeedForward
+    from torch import nn
 
 OPSET, IR_VERSION = 18, 8
 """The oldest that torch's exporter writes: every ONNX Runtime since 1.14 (February 2023) opens it, so also the one that
 an app has shipped for years. Nothing in these networks needs a newer one."""
 
 
-def write(net: FeedForward, contract: Contract, path: Path) -> None:
+def write(net: nn.Module, contract: Contract, path: Path) -> None:
     """Write `net` as one ONNX file, its weights inside it: a browser cannot open a second file of weights.
 
     Args:
@@ -49,25 +48,26 @@ def write(net: FeedForward, contract: Contract, path: Path) -> None:
     onnx.save(model, path)
 
 
-def _convert(net: FeedForward, contract: Contract) -> onnx.ModelProto:
+def _convert(net: nn.Module, contract: Contract) -> onnx.ModelProto:
     """The graph as torch's exporter writes it, with the two ops of `_mobile_forms`."""
     import torch
 
-    s = net.stride
+    s = contract.size_multiple
+    code = [torch.zeros(1, contract.code.length)] if contract.code and contract.role == "transformer" else []
     if contract.size == "dynamic":
         height, width = 8 * s, 9 * s  # an example; unequal, or torch takes both for one size
         rows, columns = torch.export.Dim("rows"), torch.export.Dim("columns")
-        free: Any = ({2: s * rows, 3: s * columns},)
+        free: Any = ({2: s * rows, 3: s * columns}, *({} for _ in code))
     else:
         (height, width), free = contract.size, None
     with quiet():  # it reports its steps, and what torchvision lacks
         program = torch.onnx.export(
             net,
-            (torch.empty(1, 3, height, width),),
+            (torch.empty(1, 3, height, width), *code),
             dynamo=True,
             verbose=False,
             opset_version=OPSET,
-            input_names=[contract.input.name],
+            input_names=[contract.input.name, *(CODE for _ in code)],
             output_names=[contract.output.name],
             dynamic_shapes=free,
             custom_translation_table=_mobile_forms(),
@@ -164,7 +164,8 @@ def _describe(model: onnx.ModelProto, contract: Contract) -> None:
 
 def _meaning(spec: TensorSpec) -> str:
     low, high = spec.range
-    return f"{spec.channels} {spec.dtype} {spec.layout} in [{low:g}, {high:g}]"
+    what = "style code" if spec.layout == "NC" else spec.channels
+    return f"{what} {spec.dtype} {spec.layout} in [{low:g}, {high:g}]"
 
 
 TARGET = Target(

@@ -8,20 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgestyle.errors import MissingExtraError
-from edgestyle.manifest import METADATA_KEY, Contract
+from edgestyle.manifest import CODE, METADATA_KEY, Contract
 from edgestyle.quiet import quiet
 from edgestyle.runner import installed
 from edgestyle.target import Target, image_spec
 
 if TYPE_CHECKING:
-    from edgestyle.feedforward import FeedForward
+    from torch import nn
 
 
 _PACKAGE = re.compile(rb"(?<![^/;])[\w.]+\.(?=[A-Z])")
 """In a tensor's name, the package of each module on the path to its layer: `edgestyle.feedforward.`ResidualBlock_2."""
 
 
-def write(net: FeedForward, contract: Contract, path: Path) -> None:
+def write(net: nn.Module, contract: Contract, path: Path) -> None:
     """Write `net` as one TFLite file with channel-last pictures and the signature `serving_default`.
 
     Args:
@@ -43,7 +43,8 @@ def write(net: FeedForward, contract: Contract, path: Path) -> None:
 
         register_lowering()
         picture = torch.zeros(tuple(int(side) for side in contract.input.shape))
-        content = litert_torch.convert(ChannelLast(dialect(net)).eval(), (picture,)).model_content()
+        code = [torch.zeros(1, contract.code.length)] if contract.code and contract.role == "transformer" else []
+        content = litert_torch.convert(ChannelLast(dialect(net)).eval(), (picture, *code)).model_content()
     path.write_bytes(_describe(content, contract))
 
 
@@ -58,8 +59,10 @@ def _describe(content: bytes, contract: Contract) -> bytes:
     graph, signature = model.subgraphs[0], model.signatureDefs[0]
     for tensor in graph.tensors:
         tensor.name = _PACKAGE.sub(b"", tensor.name)
-    for (end,), spec in ((signature.inputs, contract.input), (signature.outputs, contract.output)):
-        end.name = graph.tensors[end.tensorIndex].name = spec.name
+    names = [contract.input.name, CODE]  # the converter calls the inputs args_0 and args_1
+    inputs = sorted(signature.inputs, key=lambda end: end.name)
+    for end, name in (*zip(inputs, names, strict=False), (signature.outputs[0], contract.output.name)):
+        end.name = graph.tensors[end.tensorIndex].name = name
     buffer, entry = schema.BufferT(), schema.MetadataT()
     buffer.data = np.frombuffer(contract.model_dump_json().encode(), np.uint8)
     entry.name, entry.buffer = METADATA_KEY, len(model.buffers)

@@ -9,12 +9,16 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgestyle.cli import interrupts, output
+from edgestyle.cli import interrupts, output, styles
+from edgestyle.errors import UsageError
 
 if TYPE_CHECKING:
     from edgestyle.checkpoint import Checkpoint
     from edgestyle.exporting import Artifact
+    from edgestyle.manifest import Style
+    from edgestyle.parts import Part
     from edgestyle.quantization.calibration import Calibration
+    from edgestyle.styling import Code
     from edgestyle.target import Size, Target
 
 EPILOG = """\
@@ -23,6 +27,8 @@ examples:
   edgestyle export --model great_wave --target coreml --size 512 768x512
   edgestyle export --model runs/mine --target onnx --size dynamic
   edgestyle export --model great_wave --target tflite --quantize int8 --calibration photos/
+  edgestyle export --model adain --target all                          # two files: painting to code, photo to painting
+  edgestyle export --model adain --target all --style painting.jpg     # one file: the painting is folded in
 
 Each file is opened again on a real runtime and compared with the float network on real photos before it gets its name.
 A manifest (.json) beside it says how to call it and what was checked; two PNG files are a test for your app.
@@ -74,6 +80,7 @@ def add(subparsers: Any) -> None:
         help="what pictures an int8 file takes and gives: floats from 0 to 1 (default), or bytes",
     )
     parser.add_argument("--out", type=Path, default=Path("build"), metavar="FOLDER", help="default: build")
+    styles.add(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout and nothing else")
     parser.set_defaults(run=run)
 
@@ -81,28 +88,31 @@ def add(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Export every target at every size; 0 if all were verified, else 1."""
     from edgestyle import checkpoint, exporting, runner, settings
-    from edgestyle.errors import CheckError, MissingExtraError, UsageError
+    from edgestyle.errors import CheckError, MissingExtraError
 
     if Path(args.model).suffix in runner.suffixes():
         raise UsageError(f"{args.model} is an exported file; name the network that it was made from, to export it anew")
     found, overrides = checkpoint.find(args.model), settings.load().gate
-    jobs = [(target, size) for target in targets(args.target) for size in map(parse_size, args.size)]
-    for target, size in jobs:  # say no before the long work, not in the middle of it
-        exporting.check_request(target, size, args.quantize, args.io)
-    if args.mixed and not any(exporting.needs_calibration(target, args.quantize) for target, _ in jobs):
-        raise UsageError(
-            "--mixed goes with --quantize int8 or int8-a16: no other format rounds layers that could be left"
-        )
-    calibrate = functools.cache(lambda size: _calibrate(found, size, args))
+    jobs = _plan(args, found)
+    calibrate = functools.cache(lambda size: _calibrate(found, jobs[0][2], size, args))
     rows = []
-    for target, size in jobs:
+    for target, size, part in jobs:
         interrupts.check()
         wanted = f"{target.title}, size {exporting.size_text(size)}"
         try:
             calibration = calibrate(size) if exporting.needs_calibration(target, args.quantize) else None
-            with output.progress(f"exporting {found.name} to {wanted}"):
+            with output.progress(f"exporting {part.name} to {wanted}"):
                 artifact = exporting.export(
-                    found, target, size, args.out, args.quantize, overrides, calibration, args.io, args.allow_drift
+                    found,
+                    target,
+                    size,
+                    args.out,
+                    args.quantize,
+                    overrides,
+                    calibration,
+                    args.io,
+                    args.allow_drift,
+                    part,
                 )
         except (CheckError, MissingExtraError) as error:
             interrupts.check()
@@ -121,11 +131,60 @@ def run(args: argparse.Namespace) -> int:
     return 0 if passed else 1
 
 
-def _calibrate(found: Checkpoint, size: Size, args: argparse.Namespace) -> Calibration:
+def _plan(args: argparse.Namespace, found: Checkpoint) -> list[tuple[Target, Size, Part]]:
+    """Every file that is to be made.
+
+    Raises:
+        UsageError: Something cannot be made: said before the long work, not in the middle of it.
+    """
+    from edgestyle import exporting, parts
+
+    sizes, wanted = list(map(parse_size, args.size)), targets(args.target)
+    for target in wanted:
+        for size in sizes:
+            exporting.check_request(target, size, args.quantize, args.io)
+    if args.mixed and not any(exporting.needs_calibration(target, args.quantize) for target in wanted):
+        raise UsageError(
+            "--mixed goes with --quantize int8 or int8-a16: no other format rounds layers that could be left"
+        )
+    style, code = _painting(args, found)
+    if args.mixed and style:
+        raise UsageError("--mixed is for networks that have learned their paintings; leave out --mixed or --style")
+    return [
+        (target, size, part)
+        for target in wanted
+        for part in parts.of(found, target, style, code)
+        for size in dict.fromkeys(map(part.size, sizes))
+    ]
+
+
+def _painting(args: argparse.Namespace, found: Checkpoint) -> tuple[Style | None, Code | None]:
+    """The painting that is to be folded in, and its code; twice None where there is none.
+
+    Raises:
+        UsageError: The network takes none, or what is asked for makes no sense.
+    """
+    from edgestyle import images, styling
+    from edgestyle.manifest import Style
+    from edgestyle.stylize import PairPainter
+
+    if not args.style:
+        if args.style_weights or args.strength is not None:
+            raise UsageError("--style-weights and --strength need a --style PAINTING")
+        return None, None
+    strength = 1.0 if args.strength is None else args.strength
+    wanted = styling.Styling(tuple(args.style), args.style_weights, strength)
+    painter = PairPainter(found.name, found.pair())
+    codes = [painter.code(images.read(path)) for path in wanted.styles]
+    name = "+".join(path.stem for path in wanted.styles)
+    return Style(name=name, title=name), styling.blend(codes, wanted.weights, wanted.strength)
+
+
+def _calibrate(found: Checkpoint, part: Part, size: Size, args: argparse.Namespace) -> Calibration:
     """The ranges for one size; they serve all targets, and so do the layers that stay in floats."""
     from edgestyle.cli import quantize
 
-    calibration = quantize.calibrate(found, size, args.calibration)
+    calibration = quantize.calibrate(found, size, args.calibration, part)
     if args.mixed:
         floats = quantize.mixed(found, size, calibration, args.quantize)
         output.note(f"in floats: {', '.join(floats) or 'no layer'}")
@@ -139,8 +198,6 @@ def parse_size(text: str) -> Size:
     Raises:
         UsageError: It is none of these.
     """
-    from edgestyle.errors import UsageError
-
     if text == "dynamic":
         return "dynamic"
     found = re.fullmatch(r"(-?[0-9]{1,9})(?:[xX](-?[0-9]{1,9}))?", text)
@@ -176,6 +233,7 @@ def _row(artifact: Artifact) -> dict[str, Any]:
     return {
         "path": str(artifact.path),
         "manifest": str(artifact.path) + ".json",
+        "role": manifest.contract.role,
         "target": manifest.contract.target,
         "scheme": manifest.contract.scheme,
         "size": manifest.contract.size,
@@ -224,4 +282,6 @@ def _describe(artifact: Artifact) -> None:
 def _next_commands(rows: list[dict[str, Any]]) -> None:
     output.say("\nnext:")
     for row in rows:
-        output.say(f"  edgestyle stylize photo.jpg --model {shlex.quote(row['path'])} -o out.png")
+        if row["role"] != "encoder":
+            style = " --style painting.jpg" if row["role"] == "transformer" else ""
+            output.say(f"  edgestyle stylize photo.jpg --model {shlex.quote(row['path'])}{style} -o out.png")

@@ -14,6 +14,7 @@ from edgestyle.cli.export import parse_size, targets
 
 if TYPE_CHECKING:
     from edgestyle.checkpoint import Checkpoint
+    from edgestyle.parts import Part
     from edgestyle.quantization.calibration import Calibration
     from edgestyle.quantization.judging import Judge
     from edgestyle.quantization.sensitivity import Sensitivity
@@ -115,12 +116,12 @@ def _check_schemes(args: argparse.Namespace) -> None:
         raise UsageError("--mixed is for int8: no other format rounds what the layers compute to 8 bits")
 
 
-def calibrate(found: Checkpoint, size: Size, folder: Path | None) -> Calibration:
+def calibrate(found: Checkpoint, size: Size, folder: Path | None, part: Part | None = None) -> Calibration:
     """The ranges of a network at one size, with a note if they stand on a single photo."""
     from edgestyle import exporting
 
     with output.progress(f"finding the ranges of {found.name}"):
-        calibration = exporting.calibrate(found, size, folder)
+        calibration = exporting.calibrate(found, size, folder, part)
     if calibration.photos == 1:
         output.note("calibrated on one photo; other photos may pass its ranges, give a dozen")
     return calibration

@@ -8,15 +8,20 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from edgestyle.cli import interrupts, output
+from edgestyle.cli import interrupts, output, styles
 from edgestyle.errors import ImageError, MissingExtraError, UsageError
 
 if TYPE_CHECKING:
     from edgestyle.images import Found
+    from edgestyle.styling import Styling
     from edgestyle.stylize import Painter
 
 EPILOG = """\
 examples:
+  edgestyle stylize photo.jpg --style painting.jpg -o out.jpg
+  edgestyle stylize photo.jpg --style painting.jpg --strength 0.6 --preserve-color
+  edgestyle stylize photo.jpg --style one.jpg --style two.jpg --style-weights 2,1
+  edgestyle stylize photo.jpg --style sky.jpg --mask sky.png --style land.jpg --mask land.png
   edgestyle stylize photo.jpg --model great_wave
   edgestyle stylize photo.jpg --model great_wave -o painted.jpg --size 1600
   edgestyle stylize holiday/ --model great_wave -o painted/
@@ -26,6 +31,11 @@ examples:
 Photos may be JPEG, PNG, WebP, TIFF, AVIF, HEIC (with the heif extra), grey, CMYK, turned or transparent, up to 268
 megapixels. The format of the painting is that of its suffix: .png, .jpg, .webp or .tiff. Photos are never overwritten.
 With a checkpoint the painting is as large as the photo; a file exported at a fixed size paints at that size.
+
+With --style any picture is the painting. A long one is cut into squares, whose styles are averaged. --strength is a
+factor on the style, --style-weights a mean of several. A mask is a picture, white where its style goes, grey where it
+goes in part; it is scaled to the photo. Where no mask is white the photo stays.
+
 If some of several photos cannot be read, the others are painted, the bad ones named, and the exit code is 1.
 """
 
@@ -61,9 +71,10 @@ def add(subparsers: Any) -> None:
     parser.add_argument("photos", nargs="+", metavar="PHOTO", help="files, folders (searched at any depth) or globs")
     parser.add_argument(
         "--model",
-        required=True,
+        default="adain",
         metavar="NAME|FILE|FOLDER",
-        help="a zoo name (see 'edgestyle models'), a checkpoint folder, or an exported .onnx, .tflite or .mlpackage",
+        help="a zoo name (see 'edgestyle models'), a checkpoint folder, or an exported .onnx, .tflite or .mlpackage; "
+        "default: adain, which paints by the --style given",
     )
     parser.add_argument(
         "-o",
@@ -81,16 +92,46 @@ def add(subparsers: Any) -> None:
         help="what runs an exported file (see 'edgestyle doctor'); default: what works here",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout and nothing else")
+    group = styles.add(parser)
+    group.add_argument("--preserve-color", action="store_true", help="keep the photo's colours; take brightness alone")
+    group.add_argument(
+        "--mask",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="where the styles go: one for each --style",
+    )
     parser.set_defaults(run=run)
+
+
+def _styling(args: argparse.Namespace) -> Styling | None:
+    """What is wanted of the painting; None where no --style is given.
+
+    Raises:
+        UsageError: It makes no sense.
+    """
+    from edgestyle.styling import Styling
+
+    if not args.style:
+        for name in ("style_weights", "strength", "preserve_color", "mask"):
+            if getattr(args, name) not in ((), None, False, []):
+                raise UsageError(f"--{name.replace('_', '-')} needs a --style PAINTING")
+        return None
+    strength = 1.0 if args.strength is None else args.strength
+    return Styling(tuple(args.style), args.style_weights, strength, args.preserve_color, tuple(args.mask))
 
 
 def run(args: argparse.Namespace) -> int:
     """Paint; 0 if every photo was painted, 1 if some of several could not be."""
+    styling = _styling(args)
     jobs = plan(args.photos, args.out, args.model)
+    if styling and styling.masks and len(jobs) > 1:
+        raise UsageError(f"--mask is for one photo, and there are {len(jobs)}; paint them one at a time")
 
     from edgestyle.stylize import open_painter
 
-    painter = open_painter(args.model, args.delegate)
+    painter = open_painter(args.model, args.delegate, styling)
     if painter.size:
         height, width = painter.size
         output.note(f"{args.model} paints at {width}x{height} pixels; photos are fitted inside, whatever their size")

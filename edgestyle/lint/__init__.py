@@ -68,12 +68,13 @@ def lint_checkpoint(checkpoint: Checkpoint, target: Target, size: Size) -> list[
         UsageError: The target does not serve this size.
         MissingExtraError: The target's converter is not installed.
     """
-    from edgestyle import exporting
+    from edgestyle import exporting, parts
 
-    net = checkpoint.network()
-    exporting.check_size(target, size, net.stride)
+    part = parts.of(checkpoint, target)[-1]  # of a pair the transformer, which runs on each frame
+    net = part.net
+    exporting.check_size(target, size, part.stride)
     modules = {name.replace(".", "_"): name for name, _ in net.named_modules()}
-    contract = exporting.contract_for(checkpoint, target, target.default_scheme, size, net.stride)
+    contract = exporting.contract_for(checkpoint, target, target.default_scheme, size, part.stride, part=part)
     with tempfile.TemporaryDirectory(prefix="edgestyle-") as folder:
         path = Path(folder) / f"{checkpoint.name}{target.suffix}"
         target.write(net, contract, path)

@@ -6,6 +6,7 @@ chose is read from its compute plan (`MLComputePlan`, macOS 14.4 or newer).
 
 from __future__ import annotations
 
+import copy
 import platform
 from collections.abc import Callable
 from functools import partial
@@ -15,12 +16,14 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import PIL.Image
+from numpy.typing import NDArray
 
 from edgestyle import coreml_package
 from edgestyle.coreml_package import End
 from edgestyle.errors import UnavailableError
 from edgestyle.images import Image
-from edgestyle.runner import Availability, Placement, Runner, installed
+from edgestyle.manifest import CODE
+from edgestyle.runner import Availability, Placement, Runner, example_code, installed, is_encoder
 
 
 class Unit(NamedTuple):
@@ -66,22 +69,33 @@ class CoreMLSession:
             self._model = ct.models.MLModel(str(path), compute_units=ct.ComputeUnit[unit.allowed])
         except Exception as error:  # Core ML's compiler raises any type
             raise UnavailableError(f"Core ML cannot load {path}: {error}") from error
-        self._ends = package.input, package.output
-        self._ends = coreml_package.find_ranges(*self._ends, self._raw)
+        self._code = example_code(self.contract)
+        self._source = package.input
+        self._sink = None if is_encoder(self.contract) else package.output
+        if self._sink and (self.contract is None or self.contract.role == "filter"):
+            self._source, self._sink = coreml_package.find_ranges(self._source, self._sink, self._raw)
 
     def run(self, image: Image) -> Image:
-        sink = self._ends[1]
-        return np.concatenate([
-            from_coreml(sink, self._raw(image[i : i + 1])) for i in range(len(image))
-        ])  # fmt: skip
+        results = [self._raw(image[i : i + 1]) for i in range(len(image))]
+        if self._sink is not None:  # a style code is taken as it is
+            results = [from_coreml(self._sink, result) for result in results]
+        return np.concatenate(results)
+
+    def by(self, code: NDArray[np.float32]) -> CoreMLSession:
+        """The same package, to paint by another style code."""
+        other = copy.copy(self)
+        other._code = code
+        return other
 
     def _raw(self, image: Image) -> Any:
         """The model's output as it is."""
-        return self.bind(image)()[self._ends[1].name]
+        return next(iter(self.bind(image)().values()))
 
     def bind(self, image: Image) -> Callable[[], dict[str, Any]]:
-        source = self._ends[0]
-        return partial(self._model.predict, {source.name: to_coreml(source, image)})
+        inputs = {self._source.name: to_coreml(self._source, image)}
+        if self._code is not None:
+            inputs[CODE] = self._code
+        return partial(self._model.predict, inputs)
 
     def placement(self) -> Placement | None:
         ct = coreml_package.import_coremltools()

@@ -9,16 +9,19 @@ leaves 58.9 dB, which would hide what the network itself does.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgestyle import coreml_package
 from edgestyle.images import Image
-from edgestyle.runner import Placement, Runner, installed
+from edgestyle.manifest import CODE
+from edgestyle.runner import Placement, Runner, example_code, installed, is_encoder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,21 +48,35 @@ class EvaluatorSession:
         self.size = package.input.size
         self._eight_bit = eight_bit
         self._program = load(package)
-        self._ends = ends(package, self._program)
+        self._code = example_code(self.contract)
+        alone = self.contract is None or self.contract.role == "filter"
+        if alone:
+            self._source, self._sink = ends(package, self._program)
+        else:
+            self._source, self._sink = package.input, None if is_encoder(self.contract) else package.output
+
+    def by(self, code: NDArray[np.float32]) -> EvaluatorSession:
+        """The same package, to paint by another style code."""
+        other = copy.copy(self)
+        other._code = code
+        return other
 
     def run(self, image: Image) -> Image:
         """The network's pictures of `image` (B, 3, H, W), one after the other: a package takes one at a time."""
-        sink = self._ends[1]
-        results = [self.bind(image[i : i + 1])()[sink.name] for i in range(len(image))]
-        return np.concatenate([sink.decode(result.numpy(), self._eight_bit) for result in results])
+        results = [next(iter(self.bind(image[i : i + 1])().values())).numpy() for i in range(len(image))]
+        if self._sink is not None:  # a style code is taken as it is
+            results = [self._sink.decode(result, self._eight_bit) for result in results]
+        return np.concatenate(results)
 
     def bind(self, image: Image) -> Callable[[], dict[str, Tensor]]:
         import torch
 
         from edgestyle.coreml_program import evaluate
 
-        source = self._ends[0]
-        return partial(evaluate, self._program, {source.name: torch.from_numpy(source.encode(image))})
+        inputs = {self._source.name: torch.from_numpy(self._source.encode(image))}
+        if self._code is not None:
+            inputs[CODE] = torch.from_numpy(self._code)
+        return partial(evaluate, self._program, inputs)
 
     def placement(self) -> Placement:
         count = len(self._program.operations)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgestyle.errors import CheckError, ConfigError, MissingExtraError
-from edgestyle.manifest import METADATA_KEY, Contract, Layout, parse_contract
+from edgestyle.manifest import CODE, METADATA_KEY, Contract, Layout, parse_contract
 from edgestyle.quiet import quiet
-from edgestyle.runner import Image, Placement, Runner, check_size, installed
+from edgestyle.runner import Image, Placement, Runner, check_size, example_code, installed, is_encoder
 
 _DELEGATE = "DELEGATE"
 """What LiteRT calls an op that stands for those that it has handed over."""
@@ -48,6 +49,12 @@ class LiteRtSession:
     input: End
     output: End
     interpreter: Any
+    code: NDArray[np.float32] | None
+    """What a transformer is to paint by, (1, length)."""
+
+    def by(self, code: NDArray[np.float32]) -> LiteRtSession:
+        """The same file, to paint by another style code."""
+        return replace(self, code=code)
 
     @property
     def size(self) -> tuple[int, int] | None:
@@ -93,6 +100,8 @@ class LiteRtSession:
             self.interpreter.resize_tensor_input(self.input.index, value.shape)
             self.interpreter.allocate_tensors()
         self.interpreter.set_tensor(self.input.index, value)
+        if self.code is not None:
+            self.interpreter.set_tensor(_named(self.interpreter.get_input_details(), CODE)["index"], self.code)
         self.interpreter.invoke()
         result: NDArray[Any] = self.interpreter.get_tensor(self.output.index)
         return result
@@ -102,7 +111,7 @@ class LiteRtSession:
             output = self._call(_encode(image, self.input))
         except (RuntimeError, ValueError) as error:
             raise CheckError(f"{self.path} cannot be run at {image.shape[2:]}: {_one_line(error)}") from error
-        return _decode(output, self.output)
+        return output if is_encoder(self.contract) else _decode(output, self.output)
 
 
 def open_file(path: Path, kernels: str = "AUTO") -> LiteRtSession:
@@ -135,12 +144,21 @@ def open_file(path: Path, kernels: str = "AUTO") -> LiteRtSession:
             f"{path} cannot be opened as TFLite, or it is truncated; copy or export it again ({_one_line(error)})"
         ) from error
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
-    if len(inputs) != 1 or len(outputs) != 1:
-        came = f"its inputs are {_signature(inputs)}, its outputs {_signature(outputs)}"
-        raise ConfigError(f"{path} is not one picture in, one picture out: {came}")
     text = _metadata(content)
     contract = parse_contract(text, path) if text is not None else None
-    return LiteRtSession(path, contract, _end(inputs[0], "takes", path), _end(outputs[0], "gives", path), interpreter)
+    code = example_code(contract)
+    if len(inputs) != (1 if code is None else 2) or len(outputs) != 1:
+        came = f"its inputs are {_signature(inputs)}, its outputs {_signature(outputs)}"
+        raise ConfigError(f"{path} is not one picture in, one picture out: {came}")
+    source = _end(_named(inputs, contract.input.name) if contract and code is not None else inputs[0], "takes", path)
+    sink = source if is_encoder(contract) else _end(outputs[0], "gives", path)
+    sink = replace(sink, index=outputs[0]["index"])
+    return LiteRtSession(path, contract, source, sink, interpreter, code)
+
+
+def _named(tensors: list[dict[str, Any]], name: str) -> dict[str, Any]:
+    """The input or output of that name; LiteRT may put a signature before and a number behind."""
+    return next(tensor for tensor in tensors if name in re.split(r"[_:]|serving_default", tensor["name"]))
 
 
 def _read(path: Path) -> bytes:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from edgestyle.errors import CheckError, UnavailableError
 from edgestyle.quiet import quiet
-from edgestyle.runner import Availability, Placement, Runner, installed
+from edgestyle.runner import Availability, Placement, Runner, check_alone, installed
 from edgestyle.runners.litert_cpu import LiteRtSession
 from edgestyle.runners.litert_cpu import open_file as open_on_cpu
 
@@ -65,6 +65,7 @@ def open_file(path: Path) -> GpuSession:
         MissingExtraError: ai-edge-litert is not installed.
     """
     file = open_on_cpu(path)
+    check_alone(path, file.contract, RUNNER.name)
     if file.size is None:
         raise UnavailableError(f"{path} is of free size, and the GPU needs a fixed one; export it with --size")
     if RUNNER.emulated:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edgestyle.browser import chromium
 from edgestyle.browser.protocol import Delegate
 from edgestyle.browser.tab import Tab, probe
-from edgestyle.runner import Image, Placement, Runner
+from edgestyle.runner import Image, Placement, Runner, check_alone
 from edgestyle.runners import litert_gpu
 from edgestyle.runners.litert_cpu import LiteRtSession
 from edgestyle.runners.litert_cpu import open_file as open_on_cpu
@@ -48,7 +48,9 @@ def open_file(path: Path, delegate: Delegate) -> LiteRtWebSession:
         MissingExtraError: ai-edge-litert is not installed.
         UnavailableError: There is no Chromium, or the browsers' runtimes are not installed.
     """
-    return LiteRtWebSession(**vars(open_on_cpu(path)), tab=Tab(), delegate=delegate)
+    opened = open_on_cpu(path)
+    check_alone(path, opened.contract, "LiteRT.js")
+    return LiteRtWebSession(**vars(opened), tab=Tab(), delegate=delegate)
 
 
 def read_placement(log: Sequence[str], on_cpu: Placement | None) -> Placement | None:

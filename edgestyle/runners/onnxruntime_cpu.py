@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgestyle.errors import CheckError, ConfigError, EdgestyleError, MissingExtraError, UsageError
-from edgestyle.manifest import METADATA_KEY, Contract, Layout, parse_contract
-from edgestyle.runner import Image, Placement, Runner, check_size, installed
+from edgestyle.manifest import CODE, METADATA_KEY, Contract, Layout, parse_contract
+from edgestyle.runner import Image, Placement, Runner, check_size, example_code, installed, is_encoder
 
 _DTYPES: dict[str, type[np.generic]] = {
     "tensor(float)": np.float32,
@@ -43,6 +43,12 @@ class OnnxSession:
     """ONNX Runtime's."""
     provider: str
     """ONNX Runtime's name of the delegate that was asked for."""
+    code: NDArray[np.float32] | None
+    """What a transformer is to paint by, (1, length)."""
+
+    def by(self, code: NDArray[np.float32]) -> OnnxSession:
+        """The same file, to paint by another style code."""
+        return replace(self, code=code)
 
     def run(self, image: Image) -> Image:
         """The network's picture of `image` (B, 3, H, W), one after another: files take one at a time.
@@ -80,7 +86,8 @@ class OnnxSession:
         )
 
     def _call(self, value: NDArray[Any]) -> Any:
-        return self.session.run(None, {self.session.get_inputs()[0].name: value})[0]
+        code = {} if self.code is None else {CODE: self.code}
+        return self.session.run(None, {self.session.get_inputs()[0].name: value, **code})[0]
 
     def _run_one(self, image: Image) -> Image:
         try:
@@ -89,7 +96,7 @@ class OnnxSession:
             raise
         except Exception as error:  # onnxruntime's own types have no common base
             raise CheckError(f"{self.path} cannot be run at {image.shape[2:]}: {first_line(error)}") from error
-        return _decode(output, self.path)
+        return output if is_encoder(self.contract) else _decode(output, self.path)
 
     def _check_multiple(self, height: int, width: int) -> None:
         step = self.contract.size_multiple if self.contract else 1
@@ -122,10 +129,11 @@ def open_file(path: Path) -> OnnxSession:
             f"{path} cannot be opened as ONNX, or it is truncated; copy or export it again ({first_line(error)})"
         ) from error
 
-    layout, size, dtype = _read_input(session, path)
     text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
     contract = parse_contract(text, path) if text is not None else None
-    return OnnxSession(path, contract, size, layout, dtype, session, CPU)
+    code = example_code(contract)
+    layout, size, dtype = _read_input(session, path, 1 if code is None else 2)
+    return OnnxSession(path, contract, size, layout, dtype, session, CPU, code)
 
 
 def session_options() -> Any:
@@ -150,10 +158,10 @@ def _saturates() -> bool:
         return True
 
 
-def _read_input(session: Any, path: Path) -> tuple[Layout, tuple[int, int] | None, type[np.generic]]:
-    """Layout, size and type of the one picture that a file takes."""
+def _read_input(session: Any, path: Path, count: int) -> tuple[Layout, tuple[int, int] | None, type[np.generic]]:
+    """Layout, size and type of the one picture that a file takes, the first of `count` inputs."""
     inputs, outputs = session.get_inputs(), session.get_outputs()
-    if len(inputs) != 1 or len(outputs) != 1:
+    if len(inputs) != count or len(outputs) != 1:
         came = f"its inputs are {_signature(inputs)}, its outputs {_signature(outputs)}"
         raise ConfigError(f"{path} is not one picture in, one picture out: {came}")
     shape = inputs[0].shape

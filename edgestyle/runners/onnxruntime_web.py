@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from edgestyle.browser import chromium
 from edgestyle.browser.protocol import Delegate
 from edgestyle.browser.tab import Tab, probe
-from edgestyle.runner import Image, Placement, Runner
+from edgestyle.runner import Image, Placement, Runner, check_alone
 from edgestyle.runners.onnxruntime_cpu import OnnxSession
 from edgestyle.runners.onnxruntime_cpu import open_file as open_on_cpu
 
@@ -48,6 +48,7 @@ def open_file(path: Path, delegate: Delegate) -> OnnxWebSession:
         UnavailableError: There is no Chromium, or the browsers' runtimes are not installed.
     """
     opened = open_on_cpu(path)
+    check_alone(path, opened.contract, "onnxruntime-web")
     return OnnxWebSession(**{**vars(opened), "provider": _PROVIDERS[delegate]}, tab=Tab(), delegate=delegate)
 
 

@@ -200,7 +200,8 @@ def _check(
         return dataclasses.replace(result, reason=str(error))
     except Exception as error:  # somebody's plug-in may fail in any way
         return dataclasses.replace(result, status="failed", reason=str(error))
-    opened, frames = _apart(outcome.value, len(pairs))
+    made = dataclasses.replace(outcome.value, pictures=tuple(map(reference.shown, outcome.value.pictures)))
+    opened, frames = _apart(made, len(pairs))
     failure, measured = verdict.judge(subject, gate, opened, [pair.expected for pair in pairs], network)
     return dataclasses.replace(
         result,

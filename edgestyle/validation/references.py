@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgestyle import artifacts, checkpoint, images, isolate
+from edgestyle import artifacts, checkpoint, images, isolate, parts
 from edgestyle.checkpoint import Checkpoint
 from edgestyle.errors import CheckError, ConfigError, UsageError
 from edgestyle.exporting import DYNAMIC_SIZES
 from edgestyle.files import sha256
 from edgestyle.images import Image
 from edgestyle.manifest import Contract, Manifest
+from edgestyle.parts import Part
 from edgestyle.runner import Runner, choose, suffixes
 from edgestyle.validation.more import Film, film
 from edgestyle.validation.opened import Opened, limit_s, look, paint
@@ -52,6 +53,8 @@ class Reference:
     """What must be said with every result."""
     film: Film | None = None
     """Where one was asked for."""
+    shown: Callable[[Image], Image] = lambda made: made
+    """What a file makes as the picture that is compared: of a style code, what is painted by it."""
     golden_psnr_db: float | None = None
     """For the golden pair: what its manifest asks for. It has been rounded to 8 bits."""
 
@@ -113,12 +116,22 @@ class References:
         if source:
             made_from = subject.contract.checkpoint_sha256 if subject.contract else None
             remark = "the file was made from another checkpoint" if made_from not in (None, source.sha256()) else ""
-            return self._painted(f"{source.name} in torch", _by_torch(source), sizes, remark)
+            part = parts.described(source, subject.contract)
+            return self._painted(f"{part.name} in torch", _by_torch(part), sizes, remark, part.shown)
+        if subject.contract and subject.contract.role == "encoder":
+            raise CheckError("a style encoder is compared with its checkpoint, which is not at hand; give --reference")
         if subject.manifest:
             return _golden(subject.path, subject.manifest)
         raise CheckError("nothing says what it should paint; give --reference with a checkpoint or an exported file")
 
-    def _painted(self, title: str, painter: _Painter, sizes: Sequence[tuple[int, int]], remark: str = "") -> Reference:
+    def _painted(
+        self,
+        title: str,
+        painter: _Painter,
+        sizes: Sequence[tuple[int, int]],
+        remark: str = "",
+        shown: Callable[[Image], Image] = lambda made: made,
+    ) -> Reference:
         pairs: list[Pair] = []
         for size in sizes:
             if (title, size) not in self._pairs:
@@ -126,7 +139,7 @@ class References:
                 painted = painter(list(fitted.values()))
                 self._pairs[title, size] = tuple(map(Pair, fitted.keys(), fitted.values(), painted))
             pairs += self._pairs[title, size]
-        return Reference(title, tuple(pairs), remark, self._film(title, painter, sizes[0]))
+        return Reference(title, tuple(pairs), remark, self._film(title, painter, sizes[0]), shown)
 
     def _film(self, title: str, painter: _Painter, size: tuple[int, int]) -> Film | None:
         """Made of the photo of most contrast, where there is most to flicker."""
@@ -159,15 +172,8 @@ def _as_an_app_has_it(photo: Image, size: tuple[int, int]) -> Image:
     return images.from_uint8(images.to_uint8(images.centre_crop(photo, size)))
 
 
-def _by_torch(source: Checkpoint) -> _Painter:
-    def painted(photos: Sequence[Image]) -> Sequence[Image]:
-        import torch
-
-        net = source.network()
-        with torch.inference_mode():
-            return [net(torch.from_numpy(photo)).numpy() for photo in photos]
-
-    return painted
+def _by_torch(part: Part) -> _Painter:
+    return lambda photos: [part.made(photo) for photo in photos]
 
 
 def _by_file(source: Path, runner: Runner, sizes: Sequence[tuple[int, int]]) -> _Painter:

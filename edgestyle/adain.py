@@ -1,0 +1,370 @@
+"""The adain family: any painting, by two small networks.
+
+A *style encoder* turns a painting into a style code, once; a *transformer* paints photos by that code, on each frame.
+Read top to bottom: configuration, adaptive instance norm, encoder, transformer, the pair, specialization.
+
+The idea is that of Huang & Belongie 2017 (arXiv:1703.06868): with the mean and deviation of its features replaced, a
+photo takes on a style,
+
+    AdaIN(x, code) = scale(code) * (x - mean(x)) / sqrt(var(x) + eps) + shift(code)          (their equation 8)
+
+per channel, mean and var over the picture. There, scale and shift are statistics of VGG-19's features of the painting;
+here they are linear functions of a short code, as in Ghiasi et al. 2017 (arXiv:1705.06830), so that no large network
+has to run on the phone, and so that one painting can be folded into constants, exactly (`specialize`).
+
+All zeros is the code of the photo itself: the transformer has learned to give the photo back for it. So strength is a
+factor on a code, and a blend is a weighted sum of codes (`blend`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from edgestyle.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class AdaINConfig:
+    """The numbers that define one pair of networks."""
+
+    code: int = 64
+    """Length of a style code."""
+    width: int = 48
+    """Channels of the transformer at 1/4 of the picture's size."""
+    trunk_width: int = 64
+    """Channels at 1/8 of the picture's size, where most of the work is done."""
+    trunk_blocks: int = 7
+    """Inverted residuals at 1/8, each with an adaptive instance norm."""
+    blocks: int = 1
+    """Inverted residuals at 1/4, after the trunk, scaled and shifted by the code but without a norm."""
+    expansion: int = 2
+    """How many times wider the inside of an inverted residual is."""
+    hidden: int = 160
+    """Channels between the encoder's statistics and the code."""
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("code", 4, 512),
+            ("width", 8, 256),
+            ("trunk_width", 8, 512),
+            ("trunk_blocks", 1, 32),
+            ("blocks", 0, 32),
+            ("expansion", 1, 8),
+            ("hidden", 8, 1024),
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+                raise ConfigError(f"{name} is {value!r}; it must be a whole number from {low} to {high}")
+
+
+# Style encoder --------------------------------------------------------------------------------------------------------
+
+
+def statistics(x: Tensor) -> Tensor:
+    """Mean and standard deviation of every channel: what texture is, to a first approximation.
+
+    Summed in two steps, so that no sum in fp16 has more than 1024 terms. A flat picture has the deviation
+    `sqrt(eps)`: no division by zero follows, and no infinite gradient.
+
+    Shapes: (B, C, H, W) -> (B, 2 C, 1, 1); H and W multiples of 8.
+    """
+    eps = 1e-4
+    mean = nn.functional.avg_pool2d(x, 8).mean((2, 3), keepdim=True)
+    var = nn.functional.avg_pool2d((x - mean).square(), 8).mean((2, 3), keepdim=True)
+    return torch.cat([mean, torch.sqrt(var + eps)], 1)
+
+
+class Separable(nn.Module):
+    """A depthwise 3x3 and a 1x1 convolution, ReLU6 after each: the block of MobileNetV1 (arXiv:1704.04861)."""
+
+    def __init__(self, before: int, after: int, stride: int) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv2d(before, before, 3, stride, padding=1, groups=before)
+        self.pointwise = nn.Conv2d(before, after, 1)
+        self.act = nn.ReLU6()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.act(self.pointwise(self.act(self.depthwise(x))))
+        return y
+
+
+class StyleEncoder(nn.Module):
+    """Painting in, style code out: the first six layers of MobileNetV1, and the statistics of three of them.
+
+    Shapes: (B, 3, 256, 256) RGB in [0, 1] -> (B, code), each number in (-1, 1). Other sides that are multiples of 64
+    work too.
+    """
+
+    size = 256
+    """Side of the square that a painting is given as."""
+
+    def __init__(self, config: AdaINConfig) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 32, 3, stride=2, padding=1)  # 1/2 of the size
+        self.fine = nn.Sequential(Separable(32, 64, 1), Separable(64, 128, 2))  # 1/4
+        self.coarse = nn.Sequential(Separable(128, 128, 1), Separable(128, 256, 2), Separable(256, 256, 1))  # 1/8
+        self.act = nn.ReLU6()
+        self.hidden = nn.Conv2d(2 * (32 + 128 + 256), config.hidden, 1)
+        self.code = nn.Conv2d(config.hidden, config.code, 1)
+        self.middle, self.contrast = 0.45, 4.4  # ImageNet's mean and 1 / deviation, about
+
+    def rescale_photo(self, factor: float) -> None:
+        """Make it, in place, take paintings in [0, factor]."""
+        self.middle, self.contrast = self.middle * factor, self.contrast / factor
+
+    def features(self, painting: Tensor) -> Tensor:
+        """Statistics of the layers, (B, 832, 1, 1)."""
+        stem = self.act(self.stem((painting - self.middle) * self.contrast))
+        fine = self.fine(stem)
+        coarse = self.coarse(fine)
+        return torch.cat([statistics(layer) for layer in (stem, fine, coarse)], 1)
+
+    def forward(self, painting: Tensor) -> Tensor:
+        code: Tensor = self.code(self.act(self.hidden(self.features(painting))))
+        return torch.tanh(code).flatten(1)
+
+
+class PictureNorm(nn.Module):
+    """A picture's mean colour and contrast: `mean` and `1 / sqrt(var + eps)`.
+
+    Both are those of a sample: the mean of 2x2 pixels, every 8 pixels both ways. That costs next to nothing and keeps
+    sums small enough for fp16: a sum over 512x512 pixels may pass 65504, one over 64x64 samples does not. `var` is one
+    number for all channels, so that a colourful picture stays colourful.
+
+    Shapes: (B, 3, H, W) in [0, 1] -> (B, 3, 1, 1), (B, 1, 1, 1); H and W multiples of 8.
+    """
+
+    eps = 1e-3  # contrast floor: a flat picture stays flat, and its noise is not blown up more than 32 times
+
+    def sample(self, x: Tensor) -> Tensor:
+        """The mean of 2x2 pixels, every 8 pixels both ways. A method, so that a target can have its own form of it."""
+        pooled: Tensor = nn.functional.avg_pool2d(x, 2, stride=8)
+        return pooled
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        sample = self.sample(x)  # (B, 3, H/8, W/8)
+        mean = sample.mean((2, 3), keepdim=True)
+        var = (sample - mean).square().mean((2, 3), keepdim=True).mean(1, keepdim=True)
+        return mean, torch.rsqrt(var + self.eps)
+
+
+# Transformer ----------------------------------------------------------------------------------------------------------
+
+
+class Modulation(nn.Module):
+    """A scale and a shift for each channel, linear in the code.
+
+    Shapes: code (B, code, 1, 1) -> two of (B, C, 1, 1).
+    """
+
+    def __init__(self, code: int, channels: int) -> None:
+        super().__init__()
+        self.scale = nn.Conv2d(code, channels, 1)
+        self.shift = nn.Conv2d(code, channels, 1)
+        for conv, start in ((self.scale, 1.0), (self.shift, 0.0)):
+            nn.init.normal_(conv.weight, std=0.02)
+            nn.init.constant_(conv.bias, start)  # type: ignore[arg-type]
+
+    def forward(self, code: Tensor) -> tuple[Tensor, Tensor]:
+        return self.scale(code), self.shift(code)
+
+
+class StyledResidual(nn.Module):
+    """1x1 expand, 3x3 depthwise, 1x1 project, AdaIN, plus the input; ReLU6 inside.
+
+    Without `normed` the code scales and shifts what comes, as it is (FiLM, Perez et al. 2018, arXiv:1709.07871).
+    """
+
+    def __init__(self, channels: int, expansion: int, code: int, normed: bool) -> None:
+        super().__init__()
+        inside = channels * expansion
+        self.expand = nn.Conv2d(channels, inside, 1)
+        self.depthwise = nn.Conv2d(inside, inside, 3, padding=1, groups=inside)
+        self.project = nn.Conv2d(inside, channels, 1)
+        self.norm = nn.InstanceNorm2d(channels) if normed else nn.Identity()
+        self.modulation: nn.Module | None = Modulation(code, channels)
+        self.act = nn.ReLU6()
+
+    def forward(self, x: Tensor, code: Tensor | None) -> Tensor:
+        y: Tensor = self.act(self.expand(x))  # (B, expansion C, h, w)
+        y = self.norm(self.project(self.act(self.depthwise(y))))  # (B, C, h, w)
+        if self.modulation is None:  # it has been folded
+            return x + y
+        scale, shift = self.modulation(code)
+        return x + (y * scale + shift)
+
+    @torch.no_grad()
+    def fold(self, code: Tensor) -> None:
+        """Move one code's scale and shift, in place, into the norm, or else into the convolution before."""
+        assert self.modulation is not None  # noqa: S101  # for mypy
+        scale, shift = (value.flatten() for value in self.modulation(code))
+        if isinstance(self.norm, nn.InstanceNorm2d):
+            self.norm = nn.InstanceNorm2d(len(scale), affine=True)
+            self.norm.weight.copy_(scale)
+            self.norm.bias.copy_(shift)
+        else:
+            assert self.project.bias is not None  # noqa: S101  # for mypy
+            self.project.weight.mul_(scale[:, None, None, None])
+            self.project.bias.mul_(scale).add_(shift)
+        self.modulation = None
+
+
+class Lens(nn.Module):
+    """The photo at 1/4 of its size, seen through the code: between as it is and in an even contrast.
+
+    A stem without bias is linear, so that `PictureNorm` can be applied behind it, where a picture is 1/16 as large, and
+    the code can say for each channel how much of it to apply:
+
+        stem(x - mean) * (normed(code) / contrast + plain(code)) + colour(mean - 1/2) * keep(code) + shift(code)
+
+    Attributes:
+        middle: What is subtracted from the mean colour: 1/2 for photos in [0, 1].
+        plain: A factor on the photo as it is: 1 for photos in [0, 1].
+
+    Shapes: photo (B, 3, H, W) in [0, 1], code (B, code, 1, 1) -> (B, C, H/4, W/4).
+    """
+
+    def __init__(self, channels: int, code: int) -> None:
+        super().__init__()
+        self.norm = PictureNorm()
+        self.stem = nn.Conv2d(3, channels, 8, stride=4, padding=2, bias=False)
+        self.colour = nn.Conv2d(3, channels, 1, bias=False)
+        self.gains = Modulation(code, channels)
+        self.colours = Modulation(code, channels)
+        self.middle, self.plain = 0.5, 1.0
+
+    @torch.no_grad()
+    def rescale_photo(self, factor: float) -> None:
+        """Make it, in place, take photos in [0, factor]."""
+        self.norm.eps *= factor**2
+        self.middle *= factor
+        self.plain /= factor
+        self.colour.weight.div_(factor)
+
+    def forward(self, x: Tensor, code: Tensor | None) -> Tensor:
+        mean, scale = self.norm(x)  # (B, 3, 1, 1), (B, 1, 1, 1)
+        normed, plain = self.gains(code)
+        keep, shift = self.colours(code)
+        if self.plain != 1:  # no operation where there is nothing to do
+            plain = plain * self.plain
+        y: Tensor = self.stem(x - mean)
+        return y * (normed * scale + plain) + (self.colour(mean - self.middle) * keep + shift)
+
+
+class Transformer(nn.Module):
+    """Photo and style code in, painting out.
+
+    Shapes: (B, 3, H, W) RGB in [0, 1] and (B, code) in [-1, 1] -> (B, 3, H, W); H and W multiples of `stride`, one of
+    them larger.
+    """
+
+    stride = 8
+
+    def __init__(self, config: AdaINConfig) -> None:
+        super().__init__()
+        self.config = config
+        c, t, e, code = config.width, config.trunk_width, config.expansion, config.code
+        self.lens = Lens(c, code)
+        self.down = nn.Conv2d(c, t, 3, stride=2, padding=1)
+        self.trunk = nn.ModuleList(StyledResidual(t, e, code, normed=True) for _ in range(config.trunk_blocks))
+        self.up = nn.Conv2d(t, 4 * c, 1)
+        self.up_shuffle = nn.PixelShuffle(2)
+        self.finish = nn.ModuleList(StyledResidual(c, e, code, normed=False) for _ in range(config.blocks))
+        self.head_depthwise = nn.Conv2d(c, c, 3, padding=1, groups=c)
+        self.head = nn.Conv2d(c, 3 * 4 * 4, 1)
+        self.head_shuffle = nn.PixelShuffle(4)
+        self.act = nn.ReLU6()
+
+    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+        return self.paint(x, code[:, :, None, None])
+
+    def paint(self, x: Tensor, code: Tensor | None) -> Tensor:
+        """The painting, by a code (B, code, 1, 1); by None where every use of the code has been folded."""
+        fine = self.lens(x, code)  # (B, c, H/4, W/4); linear, so that nothing of the photo is lost on the short way
+        coarse = self.act(self.down(fine))  # (B, t, H/8, W/8)
+        for block in self.trunk:
+            coarse = block(coarse, code)
+        y = fine + self.up_shuffle(self.up(coarse))  # (B, c, H/4, W/4)
+        for block in self.finish:
+            y = block(y, code)
+        y = self.head(self.head_depthwise(y))  # (B, 48, H/4, W/4)
+        picture: Tensor = self.head_shuffle(torch.sigmoid(y))  # (B, 3, H, W)
+        return picture
+
+
+class AdaIN(nn.Module):
+    """Both networks."""
+
+    def __init__(self, config: AdaINConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or AdaINConfig()
+        self.encoder = StyleEncoder(config)
+        self.transformer = Transformer(config)
+
+    def forward(self, photo: Tensor, painting: Tensor) -> Tensor:
+        """(B, 3, H, W) and (B, 3, 256, 256), RGB in [0, 1] -> (B, 3, H, W)."""
+        picture: Tensor = self.transformer(photo, self.encoder(painting))
+        return picture
+
+
+# One painting folded in -----------------------------------------------------------------------------------------------
+
+
+class Fixed(nn.Module):
+    """The scale and the shift of one code, (1, C, 1, 1) each, in the place of a `Modulation`."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, scale: Tensor, shift: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("scale", scale)
+        self.register_buffer("shift", shift)
+
+    def forward(self, code: Tensor | None) -> tuple[Tensor, Tensor]:  # noqa: ARG002
+        return self.scale, self.shift
+
+
+class Specialized(Transformer):
+    """A transformer with one code folded into its weights: (B, 3, H, W) -> (B, 3, H, W). See `specialize`."""
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]  # the code is what it no longer takes
+        return self.paint(x, None)
+
+
+@torch.no_grad()
+def specialize(transformer: Transformer, code: Tensor) -> Specialized:
+    """The transformer for one style alone: as many operations fewer as the code cost, and the same pictures.
+
+    Everything that the code is used for is linear in it and per channel, so it becomes the weights of instance norms
+    and of convolutions.
+
+    Args:
+        transformer: Not changed.
+        code: (1, code).
+    """
+    folded = Specialized(transformer.config)
+    folded.load_state_dict(transformer.state_dict())
+    column = code[:, :, None, None]
+    for block in (*folded.trunk, *folded.finish):
+        block.fold(column)
+    for name in ("gains", "colours"):
+        setattr(folded.lens, name, Fixed(*getattr(folded.lens, name)(column)))
+    return folded.eval().requires_grad_(False)
+
+
+class AtCode(nn.Module):
+    """A transformer at one code, for what watches networks of a single picture. The networks are not copied."""
+
+    def __init__(self, transformer: Transformer, code: Sequence[float]) -> None:
+        super().__init__()
+        self.transformer = transformer
+        self.register_buffer("code", torch.tensor([code]), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        picture: Tensor = self.transformer(x, self.code)
+        return picture

@@ -1,0 +1,164 @@
+"""What of a checkpoint becomes a file.
+
+A feed-forward network is one file. The two networks of the adain family are two, which belong together: the manifests
+of both describe the same style code. With one painting folded in they are one file again, like any other filter.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgestyle import images
+from edgestyle.errors import UsageError
+from edgestyle.images import Image
+from edgestyle.manifest import CODE, Contract, Role, Style, StyleCode, TensorSpec
+from edgestyle.styling import SIDE, Code, encode
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from edgestyle.adain import AdaIN
+    from edgestyle.checkpoint import Checkpoint
+    from edgestyle.target import Size, Target
+
+EXAMPLE = "coffee"
+"""The sample photo (`images.sample_photos`) that stands in for a painting where files are checked."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One file of a checkpoint."""
+
+    name: str
+    """The first part of the file's name."""
+    net: nn.Module
+    """A filter and an encoder take a picture, a transformer a picture and a code."""
+    stride: int
+    """Sides of pictures are multiples of this."""
+    styles: tuple[Style, ...]
+    role: Role = "filter"
+    code: StyleCode | None = None
+    pair: AdaIN | None = None
+    """Both networks, where this is one of them."""
+
+    def size(self, asked: Size) -> Size:
+        """The size that it is exported at: of an encoder always the same."""
+        return (SIDE, SIDE) if self.role == "encoder" else asked
+
+    def output(self, target: Target, size: Size) -> TensorSpec:
+        """What the file gives."""
+        if self.role != "encoder" or self.code is None:
+            return target.spec("stylized", size)
+        shape = (1, self.code.length)
+        return TensorSpec(name=CODE, shape=shape, layout="NC", dtype="float32", range=self.code.range, channels="code")
+
+    @cached_property
+    def alone(self) -> nn.Module:
+        """The network as one of a single picture: a transformer paints by the example code."""
+        from edgestyle.adain import specialize
+
+        if self.role != "transformer" or self.code is None or self.pair is None:
+            return self.net
+        return specialize(self.pair.transformer, _tensor(self.code))
+
+    def made(self, photo: Image) -> Image:
+        """What the float network makes of a photo, (1, 3, H, W), as it is looked at."""
+        import torch
+
+        with torch.inference_mode():
+            picture: Image = self.alone(torch.from_numpy(photo)).numpy()
+        return self.shown(picture)
+
+    def shown(self, output: Image | Code) -> Image:
+        """What a file gives as a picture: a code as what is painted by it, for that is what counts of it."""
+        import torch
+
+        if self.role != "encoder" or self.pair is None or output.shape[1:] != (self.pair.config.code,):
+            return output
+        photo = images.centre_crop(images.sample_photos()["astronaut"], (SIDE, SIDE))
+        with torch.inference_mode():
+            picture: Image = self.pair.transformer(torch.from_numpy(photo), torch.from_numpy(output)).numpy()
+        return picture
+
+
+def of(checkpoint: Checkpoint, target: Target, style: Style | None = None, code: Code | None = None) -> list[Part]:
+    """The files that a checkpoint becomes.
+
+    Args:
+        checkpoint: A trained network.
+        target: The format.
+        style: What to call a painting that is to be folded in.
+        code: Its code, (1, length).
+
+    Raises:
+        UsageError: The network takes no code.
+    """
+    if checkpoint.config.family != "adain":
+        if code is not None:
+            raise UsageError(f"{checkpoint.name} has learned its paintings and takes no --style; leave it out")
+        net = checkpoint.network()
+        return [Part(checkpoint.name, net, net.stride, checkpoint.config.styles)]
+    pair, encoder = checkpoint.pair(), f"{checkpoint.name}-encoder"
+    if style is None or code is None:
+        about = _about(example(pair), f"{encoder}-{SIDE}{target.suffix}")
+        return [_encoder(encoder, pair, about), _transformer(checkpoint.name, pair, about)]
+    name = f"{checkpoint.name}-{re.sub(r'[^A-Za-z0-9]+', '_', style.name).strip('_') or 'style'}"
+    return [_folded(name, pair, (style,), _about(code, ""))]
+
+
+def described(checkpoint: Checkpoint, contract: Contract | None) -> Part:
+    """The part of a checkpoint that became the file of a contract; of None, of a feed-forward network.
+
+    Raises:
+        UsageError: The checkpoint paints by a code, and the contract has none.
+    """
+    if checkpoint.config.family != "adain" or contract is None or contract.code is None:
+        net = checkpoint.network()
+        return Part(checkpoint.name, net, net.stride, checkpoint.config.styles)
+    pair = checkpoint.pair()
+    if contract.role == "encoder":
+        return _encoder(contract.model, pair, contract.code)
+    if contract.role == "transformer":
+        return _transformer(contract.model, pair, contract.code)
+    return _folded(contract.model, pair, contract.styles, contract.code)
+
+
+def example(pair: AdaIN) -> Code:
+    """The code of the example painting, (1, length)."""
+    import torch
+
+    def encoder(square: Image) -> Code:
+        with torch.inference_mode():
+            code: Code = pair.encoder(torch.from_numpy(square)).numpy()
+        return code
+
+    return encode(encoder, images.sample_photos()[EXAMPLE])
+
+
+def _encoder(name: str, pair: AdaIN, about: StyleCode) -> Part:
+    return Part(name, pair.encoder, SIDE, (), "encoder", about, pair)
+
+
+def _transformer(name: str, pair: AdaIN, about: StyleCode) -> Part:
+    return Part(name, pair.transformer, pair.transformer.stride, (), "transformer", about, pair)
+
+
+def _folded(name: str, pair: AdaIN, styles: tuple[Style, ...], about: StyleCode) -> Part:
+    from edgestyle.adain import specialize
+
+    return Part(name, specialize(pair.transformer, _tensor(about)), pair.transformer.stride, styles, code=about)
+
+
+def _about(code: Code, encoder: str) -> StyleCode:
+    return StyleCode(length=code.shape[1], encoder=encoder, example=tuple(code[0].tolist()))
+
+
+def _tensor(about: StyleCode) -> Tensor:
+    import torch
+
+    return torch.from_numpy(np.array([about.example], np.float32))

@@ -1,0 +1,185 @@
+"""The adain family's exported files: two that belong together, or one with a painting folded in."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from edgestyle import artifacts, checkpoint, cli, exporting, images, parts, registry, styling
+from edgestyle.adain import AdaIN, AdaINConfig
+from edgestyle.checkpoint import Checkpoint, CheckpointConfig
+from edgestyle.drift import measure
+from edgestyle.errors import UsageError
+from edgestyle.manifest import Style, read_manifest
+from edgestyle.runner import choose
+from edgestyle.stylize import PairPainter
+
+TINY = AdaINConfig(code=8, width=8, trunk_width=16, trunk_blocks=2, blocks=1, hidden=16)
+SIZE = (64, 96)
+AGREE_DB = {"onnx": 60, "tflite": 60, "coreml": 40}
+"""What strength, blends and specialization are held to against torch; Core ML computes in fp16."""
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    torch.manual_seed(0)
+    net = AdaIN(TINY)
+    for module in net.modules():  # further from zero than they start, so that the code matters
+        if isinstance(module, torch.nn.Conv2d) and module.in_channels == TINY.code and module.kernel_size == (1, 1):
+            torch.nn.init.normal_(module.weight, std=0.3)
+    config = CheckpointConfig(
+        name="tiny", family="adain", network=asdict(TINY), styles=(), training={}, licence="for tests"
+    )
+    return checkpoint.write(tmp_path_factory.mktemp("zoo") / "tiny", config, net)
+
+
+@pytest.fixture(scope="module", params=["onnx", "tflite", "coreml"])
+def build(request: pytest.FixtureRequest, tiny: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The two files, in a folder of their own."""
+    target, out = registry.load(registry.TARGETS, request.param), tmp_path_factory.mktemp(request.param)
+    for part in parts.of(tiny, target):
+        exporting.export(tiny, target, SIZE, out, part=part)
+    return out
+
+
+@pytest.fixture(scope="module")
+def photo() -> images.Image:
+    fitted = images.centre_crop(images.sample_photos()["astronaut"], SIZE)
+    return images.from_uint8(images.to_uint8(fitted))
+
+
+@pytest.fixture(scope="module")
+def paintings(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder, noise = tmp_path_factory.mktemp("paintings"), np.random.default_rng(0)
+    found = folder / "one.png", folder / "two.png"
+    images.write(found[0], noise.random((1, 3, 40, 40), dtype=np.float32))
+    images.write(found[1], noise.random((1, 3, 30, 90), dtype=np.float32) ** 4)
+    return found
+
+
+def in_torch(tiny: Checkpoint, styling_: styling.Styling, photo: images.Image) -> images.Image:
+    return styling.StyledPainter.open(PairPainter("tiny", tiny.pair()), styling_).paint(photo)
+
+
+def named(build: Path, role: str) -> Path:
+    found = artifacts.find([build])
+    return next(path for path in found if read_manifest(path).contract.role == role)
+
+
+def target_of(path: Path) -> str:
+    return read_manifest(path).contract.target
+
+
+def test_both_manifests_say_the_same_of_the_code(build: Path) -> None:
+    encoder, transformer = (read_manifest(named(build, role)).contract for role in ("encoder", "transformer"))
+    assert encoder.code == transformer.code
+    assert encoder.code.length == TINY.code == len(encoder.code.example)
+    assert (build / encoder.code.encoder).exists()
+    assert (encoder.size, transformer.size) == ((256, 256), SIZE)
+    assert encoder.output.shape == (1, TINY.code)
+    assert max(map(abs, encoder.code.example)) < 1
+
+
+def test_the_file_itself_holds_its_contract(build: Path) -> None:
+    for path in artifacts.find([build]):
+        session = choose(path).open(path)
+        assert session.contract == read_manifest(path).contract
+
+
+@pytest.mark.parametrize(
+    "wanted", [{}, {"strength": 0.0}, {"strength": 0.4}, {"weights": (3, 1)}, {"preserve_color": True}], ids=str
+)
+def test_files_paint_what_torch_paints(
+    tiny: Checkpoint, build: Path, photo: images.Image, paintings: tuple[Path, Path], wanted: dict
+) -> None:
+    from edgestyle.stylize import open_painter
+
+    path = named(build, "transformer")
+    asked = styling.Styling(paintings, **wanted)
+    painted = open_painter(str(path), styling=asked).paint(photo)
+    assert measure(painted, in_torch(tiny, asked, photo)).psnr_db >= AGREE_DB[target_of(path)]
+
+
+def test_a_painting_folded_in(
+    tiny: Checkpoint, build: Path, photo: images.Image, paintings: tuple[Path, Path], tmp_path: Path
+) -> None:
+    target = registry.load(registry.TARGETS, target_of(named(build, "transformer")))
+    code = PairPainter("tiny", tiny.pair()).code(images.read(paintings[0]))
+    (part,) = parts.of(tiny, target, Style(name="my painting", title="my painting"), code)
+    artifact = exporting.export(tiny, target, SIZE, tmp_path, part=part)
+    assert artifact.path.name.startswith("tiny-my_painting-96x64.")
+    painted = choose(artifact.path).open(artifact.path).run(photo)
+    expected = in_torch(tiny, styling.Styling(paintings[:1]), photo)
+    assert measure(painted, expected).psnr_db >= AGREE_DB[target.name]
+
+
+def run(*arguments: object) -> int:
+    return cli.main([*map(str, arguments)])
+
+
+def test_on_the_command_line(build: Path, photo: images.Image, paintings: tuple[Path, Path], tmp_path, capsys) -> None:
+    images.write(tmp_path / "photo.png", photo)
+    transformer, out = named(build, "transformer"), tmp_path / "out.png"
+    styles = [each for painting in paintings for each in ("--style", painting)]
+    assert run("stylize", tmp_path / "photo.png", "--model", transformer, *styles, "-o", out, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["painted"][0]["size"] == list(SIZE)
+    for arguments, message in (
+        (("--model", transformer), "give --style"),
+        (("--model", named(build, "encoder"), *styles), "name the transformer"),
+    ):
+        assert run("stylize", tmp_path / "photo.png", *arguments, "-o", out) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_validate_takes_each_of_the_two(
+    tiny: Checkpoint, build: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(checkpoint, "zoo", lambda: [tiny])
+    delegate = choose(named(build, "transformer")).name
+    code = run("validate", build, "--delegate", delegate, "--json")
+    results = json.loads(capsys.readouterr().out)["results"]
+    assert code == 0, results
+    assert [result["status"] for result in results] == ["passed"] * 2
+
+
+def test_weights_in_eight_bits_and_no_more(tiny: Checkpoint, tmp_path: Path) -> None:
+    target = registry.load(registry.TARGETS, "tflite")
+    encoder, transformer = parts.of(tiny, target)
+    for part in (encoder, transformer):
+        artifact = exporting.export(tiny, target, SIZE, tmp_path, "int8-weights", part=part)
+        assert artifact.manifest.verified == "passed"
+    with pytest.raises(UsageError, match="fold a --style in"):
+        exporting.export(tiny, target, SIZE, tmp_path, "int8", part=transformer)
+
+
+@pytest.fixture
+def export(tiny: Checkpoint, tmp_path: Path) -> Callable[..., int]:
+    return lambda *arguments: run("export", "--target", "onnx", "--size", 64, "--out", tmp_path / "build", *arguments)
+
+
+def test_export_writes_two_files_or_one(
+    tiny: Checkpoint, export: Callable[..., int], paintings: tuple[Path, Path], tmp_path: Path
+) -> None:
+    assert export("--model", tiny.folder) == 0
+    assert export("--model", tiny.folder, "--style", paintings[0], "--strength", 0.5) == 0
+    names = {path.name for path in (tmp_path / "build").glob("*.onnx")}
+    assert names == {"tiny-encoder-256.onnx", "tiny-64.onnx", "tiny-one-64.onnx"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model", "great_wave", "--style", "one.png"], "has learned its paintings"),
+        (["--model", "tiny", "--strength", "0.5"], "need a --style"),
+        (["--model", "tiny", "--style", "one.png", "--strength", "-1"], "from 0"),
+    ],
+)
+def test_bad_exports_are_one_line(
+    tiny: Checkpoint, export: Callable[..., int], capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert export(*(str(tiny.folder) if a == "tiny" else a for a in arguments)) == 2
+    assert message in capsys.readouterr().err
