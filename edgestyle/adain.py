@@ -37,7 +37,7 @@ class AdaINConfig:
     """Channels of the transformer at 1/4 of the picture's size."""
     trunk_width: int = 64
     """Channels at 1/8 of the picture's size, where most of the work is done."""
-    trunk_blocks: int = 7
+    trunk_blocks: int = 5
     """Inverted residuals at 1/8, each with an adaptive instance norm."""
     blocks: int = 1
     """Inverted residuals at 1/4, after the trunk, scaled and shifted by the code but without a norm."""
@@ -109,7 +109,7 @@ class StyleEncoder(nn.Module):
         self.coarse = nn.Sequential(Separable(128, 128, 1), Separable(128, 256, 2), Separable(256, 256, 1))  # 1/8
         self.act = nn.ReLU6()
         self.hidden = nn.Conv2d(2 * (32 + 128 + 256), config.hidden, 1)
-        self.code = nn.Conv2d(config.hidden, config.code, 1)
+        self.head = nn.Conv2d(config.hidden, config.code, 1)
         self.middle, self.contrast = 0.45, 4.4  # ImageNet's mean and 1 / deviation, about
 
     def rescale_photo(self, factor: float) -> None:
@@ -124,7 +124,7 @@ class StyleEncoder(nn.Module):
         return torch.cat([statistics(layer) for layer in (stem, fine, coarse)], 1)
 
     def forward(self, painting: Tensor) -> Tensor:
-        code: Tensor = self.code(self.act(self.hidden(self.features(painting))))
+        code: Tensor = self.head(self.act(self.hidden(self.features(painting))))
         return torch.tanh(code).flatten(1)
 
 
@@ -274,8 +274,7 @@ class Transformer(nn.Module):
         self.up = nn.Conv2d(t, 4 * c, 1)
         self.up_shuffle = nn.PixelShuffle(2)
         self.finish = nn.ModuleList(StyledResidual(c, e, code, normed=False) for _ in range(config.blocks))
-        self.head_depthwise = nn.Conv2d(c, c, 3, padding=1, groups=c)
-        self.head = nn.Conv2d(c, 3 * 4 * 4, 1)
+        self.head = nn.Conv2d(c, 3 * 4 * 4, 3, padding=1)
         self.head_shuffle = nn.PixelShuffle(4)
         self.act = nn.ReLU6()
 
@@ -291,7 +290,7 @@ class Transformer(nn.Module):
         y = fine + self.up_shuffle(self.up(coarse))  # (B, c, H/4, W/4)
         for block in self.finish:
             y = block(y, code)
-        y = self.head(self.head_depthwise(y))  # (B, 48, H/4, W/4)
+        y = self.head(y)  # (B, 48, H/4, W/4)
         picture: Tensor = self.head_shuffle(torch.sigmoid(y))  # (B, 3, H, W)
         return picture
 
