@@ -195,7 +195,8 @@ class StyledResidual(nn.Module):
         if self.modulation is None:  # it has been folded
             return x + y
         scale, shift = self.modulation(code)
-        return x + (y * scale + shift)
+        y = y * scale + shift
+        return x + y
 
     @torch.no_grad()
     def fold(self, code: Tensor) -> None:
@@ -251,8 +252,8 @@ class Lens(nn.Module):
         keep, shift = self.colours(code)
         if self.plain != 1:  # no operation where there is nothing to do
             plain = plain * self.plain
-        y: Tensor = self.stem(x - mean)
-        return y * (normed * scale + plain) + (self.colour(mean - self.middle) * keep + shift)
+        y: Tensor = self.stem(x - mean) * (normed * scale + plain)
+        return y + (self.colour(mean - self.middle) * keep + shift)
 
 
 class Transformer(nn.Module):

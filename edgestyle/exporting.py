@@ -196,9 +196,9 @@ def _inside_fp16(part: Part, size: tuple[int, int]) -> nn.Module:
     """The part's network, its norms' sums inside fp16 at a size."""
     from edgestyle import adain, fp16_safety
 
-    if part.role != "transformer" or part.code is None:
+    if part.role != "transformer" or part.code is None or part.pair is None:
         return fp16_safety.rescale(part.net, size)
-    return fp16_safety.rescale(adain.AtCode(part.net, part.code.example), size).transformer
+    return fp16_safety.rescale(adain.AtCode(part.pair.transformer, part.code.example), size).transformer
 
 
 def calibrate(checkpoint: Checkpoint, size: Size, folder: Path | None = None, part: Part | None = None) -> Calibration:

@@ -155,7 +155,9 @@ def _folded(name: str, pair: AdaIN, styles: tuple[Style, ...], about: StyleCode)
 
 
 def _about(code: Code, encoder: str) -> StyleCode:
-    return StyleCode(length=code.shape[1], encoder=encoder, example=tuple(code[0].tolist()))
+    return StyleCode(
+        length=code.shape[1], encoder=encoder, example=tuple(round(number, 6) for number in code[0].tolist())
+    )
 
 
 def _tensor(about: StyleCode) -> Tensor:

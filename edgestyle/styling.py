@@ -103,7 +103,8 @@ def squares(painting: Image) -> list[Image]:
 def encode(encoder: Callable[[Image], Code], painting: Image) -> Code:
     """The code of a painting of any shape: the mean of its squares'."""
     codes = np.concatenate([encoder(square) for square in squares(painting)])
-    return codes.mean(0, keepdims=True, dtype=np.float32)
+    mean: Code = codes.mean(0, keepdims=True, dtype=np.float32)
+    return mean
 
 
 def blend(codes: Sequence[Code], weights: Sequence[float] = (), strength: float = 1.0) -> Code:
@@ -114,7 +115,8 @@ def blend(codes: Sequence[Code], weights: Sequence[float] = (), strength: float 
     """
     check(len(codes), weights, strength, 0)
     mean = np.average(np.concatenate(codes), axis=0, weights=weights or None)
-    return (strength * mean[None]).astype(np.float32)
+    blended: Code = (strength * mean[None]).astype(np.float32)
+    return blended
 
 
 # Pictures -------------------------------------------------------------------------------------------------------------
@@ -126,12 +128,14 @@ def with_colours_of(painting: Image, photo: Image) -> Image:
     Each pixel's three channels are shifted alike, which leaves both colour differences as they are.
     """
     luma = [(picture * _LUMA).sum(1, keepdims=True) for picture in (painting, photo)]
-    return np.clip(photo + (luma[0] - luma[1]), 0, 1)
+    kept: Image = np.clip(photo + (luma[0] - luma[1]), 0, 1)
+    return kept
 
 
 def read_mask(path: Path) -> Image:
     """A mask, (1, 1, H, W) in [0, 1]: the brightness of a picture."""
-    return (images.read(path) * _LUMA).sum(1, keepdims=True)
+    brightness: Image = (images.read(path) * _LUMA).sum(1, keepdims=True)
+    return brightness
 
 
 def shares(masks: Sequence[Image], size: tuple[int, int]) -> list[Image]:
@@ -145,7 +149,7 @@ def shares(masks: Sequence[Image], size: tuple[int, int]) -> list[Image]:
         ImageError: A mask has another shape than the picture.
     """
     fitted = [_fit_mask(mask, size) for mask in masks]
-    total = np.maximum(sum(fitted), 1.0)
+    total: Image = np.maximum(sum(fitted), np.float32(1))
     return [mask / total for mask in fitted]
 
 

@@ -80,8 +80,9 @@ def _with_eight_bit_ends(net: nn.Module) -> nn.Module:
 
     net = copy.deepcopy(net)
     for module in net.modules():
-        if hasattr(module, "rescale_photo"):
-            module.rescale_photo(255 / 256)
+        rescale: Any = getattr(module, "rescale_photo", None)
+        if rescale is not None:
+            rescale(255 / 256)
 
     class EightBitEnds(torch.nn.Module):
         def __init__(self) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from edgestyle import tflite_model
 from edgestyle.errors import MissingExtraError
 from edgestyle.manifest import CODE, METADATA_KEY, Contract
 from edgestyle.quiet import quiet
@@ -52,13 +53,11 @@ def _describe(content: bytes, contract: Contract) -> bytes:
     """Give input and output the names that the contract promises, and put the contract into the file's metadata."""
     import numpy as np
     from ai_edge_litert import schema_py_generated as schema
-    from ai_edge_litert.tools import flatbuffer_utils
 
-    model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+    model = tflite_model.read(content)
     model.description = contract.description
     graph, signature = model.subgraphs[0], model.signatureDefs[0]
-    for tensor in graph.tensors:
-        tensor.name = _PACKAGE.sub(b"", tensor.name)
+    _shorten_names(graph.tensors)
     names = [contract.input.name, CODE]  # the converter calls the inputs args_0 and args_1
     inputs = sorted(signature.inputs, key=lambda end: end.name)
     for end, name in (*zip(inputs, names, strict=False), (signature.outputs[0], contract.output.name)):
@@ -68,7 +67,24 @@ def _describe(content: bytes, contract: Contract) -> bytes:
     entry.name, entry.buffer = METADATA_KEY, len(model.buffers)
     model.buffers.append(buffer)
     model.metadata.append(entry)
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+    return tflite_model.pack(model)
+
+
+def _shorten_names(tensors: list[Any]) -> None:
+    """Leave out packages and, where a name joins the modules of several ops by ";", all but the first and the last.
+
+    The first is the module whose result it is, the last the one that has weights. Names stay different.
+    """
+    taken: set[bytes] = set()
+    for tensor in tensors:
+        whole = _PACKAGE.sub(b"", tensor.name)
+        modules = [part for part in whole.split(b";") if b"/" in part]
+        short = b";".join(dict.fromkeys((*modules[:1], *modules[-1:]))) if modules else whole
+        number = 0
+        while (name := short + b";%d" % number if number else short) in taken:
+            number += 1
+        tensor.name = name
+        taken.add(name)
 
 
 TARGET = Target(

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgestyle import tflite_model
 from edgestyle.errors import CheckError, MissingExtraError
 from edgestyle.images import Image
 from edgestyle.quantization.calibration import Calibration, Range
@@ -33,7 +34,6 @@ def write_integers(path: Path, calibration: Calibration, activation_bits: int) -
         MissingExtraError: ai-edge-quantizer is not installed.
     """
     try:
-        from ai_edge_litert.tools import flatbuffer_utils
         from ai_edge_quantizer import qtyping, quantizer
     except ImportError as error:
         raise MissingExtraError("ai-edge-quantizer", "tflite") from error
@@ -53,11 +53,11 @@ def write_integers(path: Path, calibration: Calibration, activation_bits: int) -
         for end in (qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT):
             job.update_quantization_recipe(".*", end, algorithm_key=quantizer.AlgorithmName.NO_QUANTIZE)
         quantized = job.quantize({name: _statistics(range_) for name, range_ in ranges.items()}).quantized_model
-    model = flatbuffer_utils.read_model_from_bytearray(bytearray(quantized))
+    model = tflite_model.read(quantized)
     if activation_bits == 8:  # LiteRT has no kernel for 16
         _shuffle_integers(model)
         _clip_by_rounding(model)
-    path.write_bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+    path.write_bytes(tflite_model.pack(model))
 
 
 def write_weights(path: Path) -> None:
@@ -89,7 +89,7 @@ def _apply(path: Path, configure: Callable[[Any, Any], None]) -> None:
         job = quantizer.Quantizer(path.read_bytes())
         configure(job, qtyping.TFLOperationName.ALL_SUPPORTED)
         quantized = job.quantize().quantized_model
-    path.write_bytes(quantized)
+    path.write_bytes(tflite_model.pack(tflite_model.read(quantized)))  # large arrays stand behind the flatbuffer
 
 
 def take_and_give_bytes(path: Path) -> None:
@@ -99,9 +99,8 @@ def take_and_give_bytes(path: Path) -> None:
         CheckError: The photo does not go into a layer at once, in integers.
     """
     from ai_edge_litert import schema_py_generated as schema
-    from ai_edge_litert.tools import flatbuffer_utils
 
-    model = flatbuffer_utils.read_model(str(path))
+    model = tflite_model.read(path.read_bytes())
     graph = model.subgraphs[0]
     (source,), (sink,) = graph.inputs, graph.outputs
     first = next(op for op in graph.operators if source in op.inputs)  # from float32 to int8
@@ -117,7 +116,7 @@ def take_and_give_bytes(path: Path) -> None:
         quantization = schema.QuantizationParametersT()
         quantization.scale, quantization.zeroPoint = [1 / 255], [0]
         graph.tensors[end].type, graph.tensors[end].quantization = schema.TensorType.UINT8, quantization
-    path.write_bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+    path.write_bytes(tflite_model.pack(model))
 
 
 def _statistics(range_: Range) -> dict[str, NDArray[np.float32]]:
@@ -147,9 +146,8 @@ def _tensors(content: bytes, photo: Image) -> dict[str, NDArray[Any]]:
 def _float_scopes(content: bytes, ranges: Mapping[str, Range]) -> Iterator[str]:
     """Patterns for the ops that take or give something without a range, and no constant."""
     from ai_edge_litert import schema_py_generated as schema
-    from ai_edge_litert.tools import flatbuffer_utils
 
-    model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+    model = tflite_model.read(content)
     graph = model.subgraphs[0]
     names = [tensor.name.decode() for tensor in graph.tensors]
 

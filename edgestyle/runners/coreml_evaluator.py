@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgestyle import coreml_package
+from edgestyle.coreml_package import End
 from edgestyle.images import Image
 from edgestyle.manifest import CODE
 from edgestyle.runner import Placement, Runner, example_code, installed, is_encoder
@@ -50,6 +51,8 @@ class EvaluatorSession:
         self._program = load(package)
         self._code = example_code(self.contract)
         alone = self.contract is None or self.contract.role == "filter"
+        self._source: End
+        self._sink: End | None
         if alone:
             self._source, self._sink = ends(package, self._program)
         else:
