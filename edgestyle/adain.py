@@ -252,8 +252,9 @@ class Lens(nn.Module):
         keep, shift = self.colours(code)
         if self.plain != 1:  # no operation where there is nothing to do
             plain = plain * self.plain
-        y: Tensor = self.stem(x - mean) * (normed * scale + plain)
-        return y + (self.colour(mean - self.middle) * keep + shift)
+        colour: Tensor = self.colour(mean - self.middle) * keep + shift
+        # Minus, not plus: of constants coremltools 9 makes `x * a + b` a batch norm, whose one channel `scale` has not.
+        return self.stem(x - mean) * (normed * scale - (-plain)) + colour
 
 
 class Transformer(nn.Module):

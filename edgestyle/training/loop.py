@@ -348,7 +348,7 @@ def train(
         CheckError: The losses are not finite, or grow beyond hope. What was saved last is still there.
     """
     meter = _Meter(run.step)
-    with _deferred_interrupt() as signals:
+    with deferred_interrupt() as signals:
         while run.fraction < 1:
             began = time.monotonic()
             batch = photos.crops(run.config.batch, run.config.side, run.config.scales, run.generator)
@@ -396,7 +396,7 @@ class _Meter:
 
 
 @contextmanager
-def _deferred_interrupt() -> Iterator[list[int]]:
+def deferred_interrupt() -> Iterator[list[int]]:
     """Turns Ctrl-C and SIGTERM into entries of a list, so that a step is never cut in half.
 
     Only the main thread can receive signals.
