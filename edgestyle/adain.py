@@ -254,7 +254,9 @@ class Lens(nn.Module):
             plain = plain * self.plain
         colour: Tensor = self.colour(mean - self.middle) * keep + shift
         # Minus, not plus: of constants coremltools 9 makes `x * a + b` a batch norm, whose one channel `scale` has not.
-        return self.stem(x - mean) * (normed * scale - (-plain)) + colour
+        gain: Tensor = normed * scale - (-plain)
+        fine: Tensor = self.stem(x - mean)
+        return fine * gain + colour
 
 
 class Transformer(nn.Module):

@@ -26,6 +26,7 @@ examples:
   edgestyle train --style a.jpg --style b.jpg --photos photos/             # two paintings in one network, and blends
   edgestyle train --style painting.jpg --photos photos/ --style-weight 3 --style-size 384
   edgestyle train --style painting.jpg --photos photos/ --from runs/mine --qat --out runs/mine-int8
+  edgestyle train --family adain --style paintings/ --photos photos/ --out runs/adain
   torchrun --nproc-per-node 2 -m edgestyle train --style painting.jpg --photos photos/ --out runs/mine
 
 Nothing is downloaded: pictures are compared by a small network that comes with edgestyle (--perceptual student).
@@ -52,7 +53,13 @@ def add(subparsers: Any) -> None:
         action="append",
         required=True,
         metavar="FILE",
-        help="a painting; again for each further one",
+        help="a painting; again for each further one; with --family adain also folders of paintings, better hundreds",
+    )
+    parser.add_argument(
+        "--family",
+        default="feedforward",
+        choices=("feedforward", "adain"),
+        help="feedforward learns the paintings given (default); adain learns to paint by any, from many",
     )
     parser.add_argument(
         "--photos", type=Path, metavar="FOLDER", help="photos to learn on, better hundreds; default: scikit-image's"
@@ -114,6 +121,8 @@ def _add_settings(group: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, or go on training, or fine-tune for int8."""
+    if args.family == "adain":
+        return _any_painting(args)
     if args.qat:
         return _fine_tune(args)
     if args.calibration:
@@ -249,6 +258,57 @@ def _config(args: argparse.Namespace, start: Checkpoint | None) -> TrainConfig:
         precision=args.precision,
         seed=args.seed,
     )
+
+
+def _any_painting(args: argparse.Namespace) -> int:
+    """Train a pair of networks of the adain family, or go on training, on the CPU."""
+    from edgestyle import checkpoint, images, perceptual
+    from edgestyle.files import make_folder
+    from edgestyle.training import state
+    from edgestyle.training.any_painting import AnyPaintingConfig, AnyPaintingRun, Paintings, describe, train
+    from edgestyle.training.photos import Photos
+
+    if args.qat or args.preserve_color != "no":
+        raise UsageError("--qat and --preserve-color are for networks that learn their paintings, not --family adain")
+    config = AnyPaintingConfig(
+        steps=args.steps or (MANY_STEPS if args.minutes else 20_000),
+        batch=args.batch,
+        crop=args.crop,
+        style_size=args.style_size,
+        style_weight=args.style_weight,
+        learning_rate=args.learning_rate or AnyPaintingConfig.learning_rate,
+        seed=args.seed,
+    )
+    out = args.out or Path("runs") / "adain"
+    start = checkpoint.find(args.start).pair() if args.start else None
+    with output.download() as fetched:
+        network = perceptual.load(args.perceptual, fetched)
+    paintings = Paintings(images.find(args.style), network, config.style_size)
+    photos = Photos.load(args.photos) if args.photos else Photos.samples()
+    for line in (*paintings.skipped, *photos.skipped):
+        output.note(f"skipped: {line}")
+    make_folder(out)
+    there = (out / state.STATE).exists()
+    current = AnyPaintingRun.resume(out, config) if there else AnyPaintingRun(config, start)
+
+    def save() -> None:
+        current.save(out)
+        about = describe(current, out.resolve().name, len(photos.pictures), len(paintings), args.licence)
+        checkpoint.write(out, about, current.result())
+
+    with output.steps("training", config.steps) as update:
+        train(
+            current,
+            photos,
+            paintings,
+            network,
+            save,
+            lambda step, means: update(step, f"content {means['content']:.3f}  style {means['style']:.3f}"),
+            seconds=60 * args.minutes if args.minutes else float("inf"),
+        )
+    output.say(f"{out}  {current.step} steps  {current.seconds / 60:.1f} minutes")
+    output.say(f"\nnext:\n  edgestyle stylize photo.jpg --model {out} --style painting.jpg -o out.png")
+    return 0
 
 
 def _photos(args: argparse.Namespace, config: TrainConfig) -> Photos:

@@ -17,7 +17,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -26,6 +26,7 @@ from torch.nn import functional as F
 
 from edgestyle import images, styling
 from edgestyle.adain import AdaIN, AdaINConfig
+from edgestyle.checkpoint import CheckpointConfig
 from edgestyle.errors import CheckError, ConfigError, ImageError, UsageError
 from edgestyle.losses import (
     CONTENT_LAYER,
@@ -39,6 +40,7 @@ from edgestyle.losses import (
 from edgestyle.perceptual import PerceptualNetwork
 from edgestyle.training import state
 from edgestyle.training.photos import Photos, load_painting
+from edgestyle.training.record import machine
 
 SCALES = (1, 2)
 """Style is compared at 1/n of the picture's size."""
@@ -215,7 +217,7 @@ class AnyPaintingRun:
         """How far photos are from what the code of the photo itself makes of them."""
         crops = photos.crops(self.config.batch, 128, self.config.scales, self.generator)
         with torch.autocast("cpu", torch.bfloat16):
-            again = self.net.transformer(crops, crops.new_zeros(len(crops), self.config.network.code))
+            again: Tensor = self.net.transformer(crops, crops.new_zeros(len(crops), self.config.network.code))
         return (again.float() - crops).abs().mean()
 
     def _draw(self, *limits: int) -> list[int]:
@@ -223,7 +225,7 @@ class AnyPaintingRun:
 
     def result(self) -> AdaIN:
         """The averaged networks in deploy form."""
-        frozen = copy.deepcopy(self.average).eval().requires_grad_(False)
+        frozen: AdaIN = copy.deepcopy(self.average).eval().requires_grad_(False)
         return frozen.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload, no-any-return]
 
     def save(self, folder: Path) -> None:
@@ -245,6 +247,20 @@ class AnyPaintingRun:
             getattr(run, name).load_state_dict(stored[name])
         run.generator.set_state(stored["generator"])
         return run
+
+
+def describe(run: AnyPaintingRun, name: str, photos: int, paintings: int, licence: str) -> CheckpointConfig:
+    """The checkpoint's configuration: what was learned, from how much, and on what machine."""
+    settings = {key: value for key, value in asdict(run.config).items() if key != "network"}
+    done = {"steps": run.step, "photos": photos, "paintings": paintings, "minutes": round(run.seconds / 60, 1)}
+    return CheckpointConfig(
+        name=name,
+        family="adain",
+        network=asdict(run.config.network),
+        styles=(),
+        training={**settings, **done, "machine": machine(torch.device("cpu"), 1)},
+        licence=licence,
+    )
 
 
 def compare(
