@@ -14,6 +14,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgestyle import tflite_model
 from edgestyle.errors import MissingExtraError
 from edgestyle.quiet import quiet
 from edgestyle.target import Scheme
@@ -94,7 +95,7 @@ def rewrite_tflite(path: Path) -> None:
     )
     with quiet():  # it prints sizes
         quantized = job.quantize().quantized_model
-    path.write_bytes(quantized)
+    path.write_bytes(tflite_model.pack(tflite_model.read(quantized)))  # large arrays stand behind the flatbuffer
 
 
 SCHEME = Scheme(

@@ -63,7 +63,7 @@ def check(files: tuple[Path, Path], target: Target, checkpoint: Checkpoint) -> N
     assert half.contract is not None
     assert (half.contract, half.size) == (full.contract, full.size)
     drift = measure(half.run(photo()), painted_by_torch(checkpoint))
-    assert gates.find("fp16", runner).psnr_db <= drift.psnr_db < 100
+    assert gates.find("fp16", runner).psnr_db <= drift.psnr_db < 110  # fp32 files are above
 
 
 def test_onnx_file_paints_the_same(onnx_files: tuple[Path, Path], tiny_checkpoint: Checkpoint) -> None:
