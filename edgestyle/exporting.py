@@ -79,25 +79,22 @@ def export(
         CheckError: The written file fails its check. Nothing new is left in `out`, nothing old is lost.
         MissingExtraError: The target's converter or runtime is not installed.
     """
-    from edgestyle import fp16_safety
-
     began = time.monotonic()
     scheme = scheme or target.default_scheme
     found = _scheme(target, scheme)
     part = part or parts.of(checkpoint, target)[0]
     size = part.size(size)
     check_size(target, size, part.stride)
-    if found and target.name in found.calibrated and part.role != "filter":
-        raise UsageError(f"scheme '{scheme}' is for networks of one picture; fold a --style in, or use int8-weights")
     to_bytes = _to_bytes(target, scheme, io)
     contract = contract_for(checkpoint, target, scheme, size, part.stride, io, part)
     name = artifact_name(part.name, target, size, scheme, io)
     references = list(_references(part, size))  # before the writer gets the network into its hands
     with staging(out) as folder:
         path = folder / name
-        target.write(_inside_fp16(part, fp16_safety.UP_TO if size == "dynamic" else size), contract, path)
+        target.write(_inside_fp16(part, size), contract, path)
         floats: tuple[str, ...] = ()
         if found and target.name in found.calibrated:
+            _refuse_pairs(part, scheme)
             calibration = calibration or calibrate(checkpoint, size, part=part)
             floats = calibration.float_layers
             found.calibrated[target.name](path, calibration)
@@ -192,10 +189,17 @@ def needs_calibration(target: Target, scheme: str | None) -> bool:
     return found is not None and target.name in found.calibrated
 
 
-def _inside_fp16(part: Part, size: tuple[int, int]) -> nn.Module:
+def _refuse_pairs(part: Part, scheme: str) -> None:
+    """Refuse to find ranges of a network that takes or gives a style code."""
+    if part.role != "filter":
+        raise UsageError(f"scheme '{scheme}' is for networks of one picture; fold a --style in, or use int8-weights")
+
+
+def _inside_fp16(part: Part, asked: Size) -> nn.Module:
     """The part's network, its norms' sums inside fp16 at a size."""
     from edgestyle import adain, fp16_safety
 
+    size = fp16_safety.UP_TO if asked == "dynamic" else asked
     if part.role != "transformer" or part.code is None or part.pair is None:
         return fp16_safety.rescale(part.net, size)
     return fp16_safety.rescale(adain.AtCode(part.pair.transformer, part.code.example), size).transformer
