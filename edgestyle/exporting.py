@@ -68,7 +68,7 @@ def export(
         size: Height and width, multiples of the network's stride, or "dynamic".
         out: A folder, made if need be.
         scheme: Number format; the target's own default if None.
-        overrides: Gates that differ from the table: `gate` of `edgestyle.settings.Settings`.
+        overrides: Gates that differ: `gate` of `edgestyle.settings.Settings`.
         calibration: Ranges of the network's values at this size; by default those on photos of every installation.
         io: What the pictures at both ends are made of.
         allow_drift: Keep a file that drifts beyond its gate, and say so in its manifest.
@@ -89,23 +89,21 @@ def export(
     contract = contract_for(checkpoint, target, scheme, size, part.stride, io, part)
     name = artifact_name(part.name, target, size, scheme, io)
     references = list(_references(part, size))  # before the writer gets the network into its hands
+    ranges = None
+    if found and target.name in found.calibrated:
+        _refuse_pairs(part, scheme)
+        ranges = calibration or calibrate(checkpoint, size, part=part)
     with staging(out) as folder:
         path = folder / name
         target.write(_inside_fp16(part, size), contract, path)
-        floats: tuple[str, ...] = ()
-        if found and target.name in found.calibrated:
-            _refuse_pairs(part, scheme)
-            calibration = calibration or calibrate(checkpoint, size, part=part)
-            floats = calibration.float_layers
-            found.calibrated[target.name](path, calibration)
-        elif found:
-            found.rewrites[target.name](path)
+        if found:
+            found.calibrated[target.name](path, ranges) if ranges else found.rewrites[target.name](path)
         if to_bytes:
             to_bytes(path)
         checks = tuple(_check(runner, path, part, references, scheme, overrides) for runner in _verifiers(target))
         _raise_if_failed(name, checks, allow_drift)
         bundle = _write_golden(folder, part, size, scheme)
-        manifest = _write_manifest(path, contract, bundle, checks, floats)
+        manifest = _write_manifest(path, contract, bundle, checks, ranges.float_layers if ranges else ())
         for made in (*(file.name for file in bundle.files), name, manifest_path(path).name):
             publish(folder / made, out / made)
     return Artifact(out / name, manifest, time.monotonic() - began)
