@@ -15,9 +15,13 @@ export class Choices {
 
   /** Put the choices there in place of what was there. */
   fill(choices: Choice[], selected: string): void {
-    const focused = this.parent.contains(document.activeElement);
-    this.parent.replaceChildren(...choices.map((choice) => this.row(choice, choice.value === selected)));
-    if (focused) this.parent.querySelector<HTMLInputElement>("input:checked")?.focus(); // the keyboard stays where it was
+    const { parent } = this;
+    const focused = parent.contains(document.activeElement);
+    parent.replaceChildren(...choices.map((choice) => this.row(choice, choice.value === selected)));
+    const checked = parent.querySelector<HTMLInputElement>("input:checked");
+    if (focused) checked?.focus({ preventScroll: true }); // the keyboard stays where it was
+    const row = checked?.parentElement;
+    if (row) parent.scrollLeft = row.offsetLeft - parent.offsetLeft - (parent.clientWidth - row.offsetWidth) / 2;
   }
 
   set disabled(disabled: boolean) {

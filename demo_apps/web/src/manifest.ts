@@ -48,7 +48,7 @@ export interface Contract {
   schema_version: number;
   model: string;
   role?: "filter" | "encoder" | "transformer";
-  /** Of an encoder and its transformer. */
+  /** Of an encoder and its transformer; of a filter, what has been folded in. */
   code?: StyleCode | null;
   target: string;
   scheme: string;

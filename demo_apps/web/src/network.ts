@@ -3,7 +3,7 @@
 import { type Delegate, ENGINES, open, obstacle, type Session } from "./engines";
 import { decode } from "./decode";
 import { type Contract, type GoldenFile, type Manifest, parseManifest } from "./manifest";
-import { cover, fromRgba, type Picture, type Rgba, place, prepare, toRgba, type Window } from "./pixels";
+import { fromRgba, type Picture, type Rgba, place, prepare, squares, toRgba, type Window } from "./pixels";
 import type { Checked, Opened } from "./protocol";
 import { toPicture, toTensor } from "./tensors";
 
@@ -25,7 +25,8 @@ export class Network {
     /** Long side of the picture, in pixels, for a file of free size. */
     private readonly longest: number,
   ) {
-    this.code = Float32Array.from(manifest.contract.code?.example ?? []);
+    const { role, code } = manifest.contract;
+    this.code = Float32Array.from(role === "transformer" && code ? code.example : []);
   }
 
   private get contract(): Contract {
@@ -83,12 +84,15 @@ export class Network {
     return { painted: toPicture(result, output), network };
   }
 
-  /** Of an encoder: the style code of a painting. */
+  /** Of an encoder: the style code of a painting, the mean of its squares'. */
   async encode(painting: Rgba): Promise<number[]> {
     const { input, size } = this.contract;
-    if (size === "dynamic") throw new Error(`${this.manifest.file} is of free size; the encoder must have a fixed one`);
-    const result = await this.session.run({ [input.name]: toTensor(cover(painting, ...size), input) });
-    return Array.from(result.data);
+    if (size === "dynamic") throw new Error(`${this.manifest.file} is of free size; an encoder must have a fixed one`);
+    const codes: number[][] = [];
+    for (const square of squares(painting, size[0])) {
+      codes.push(Array.from((await this.session.run({ [input.name]: toTensor(square, input) })).data));
+    }
+    return codes[0].map((_, i) => codes.reduce((sum, code) => sum + code[i], 0) / codes.length);
   }
 
   /** Run the golden bundle: this page's own decoding and resizing, and its own call of the file. */

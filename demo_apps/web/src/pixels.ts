@@ -138,17 +138,28 @@ function mirrored(start: number, length: number, count: number): Int32Array {
   });
 }
 
-/** Scale a picture to cover a size, and cut off what stands out on both sides. */
-export function cover(pixels: Rgba, height: number, width: number): Picture {
-  const scale = Math.max(height / pixels.height, width / pixels.width);
-  const whole = resize(pixels, scaled(pixels.height, scale), scaled(pixels.width, scale));
-  const [top, left] = [(whole.height - height) >> 1, (whole.width - width) >> 1];
-  const data = new Float32Array(height * width * 3);
-  for (let y = 0; y < height; y++) {
-    const from = ((top + y) * whole.width + left) * 3;
-    data.set(whole.data.subarray(from, from + width * 3), y * width * 3);
+/**
+ * A painting as style encoders take it: the squares along its long side, each at the size of the encoder. As many as fit,
+ * evenly spread and at most 8; a painting that is nearly square gives one, its middle.
+ */
+export function squares(painting: Rgba, side: number): Picture[] {
+  const { height, width } = painting;
+  const [short, long] = [Math.min(height, width), Math.max(height, width)];
+  const count = Math.min(Math.max(1, Math.round(long / short)), 8);
+  return Array.from({ length: count }, (_, i) => {
+    const start = count === 1 ? (long - short) >> 1 : Math.round(((long - short) * i) / (count - 1));
+    const [top, left] = width > height ? [0, start] : [start, 0];
+    return resize(crop(painting, { top, left, height: short, width: short }), side, side);
+  });
+}
+
+function crop({ width, data }: Rgba, window: Window): Rgba {
+  const part = new Uint8ClampedArray(window.height * window.width * 4);
+  for (let y = 0; y < window.height; y++) {
+    const from = ((window.top + y) * width + window.left) * 4;
+    part.set(data.subarray(from, from + window.width * 4), y * window.width * 4);
   }
-  return { height, width, data };
+  return { height: window.height, width: window.width, data: part };
 }
 
 /** Pixels as a picture, at their own size. */

@@ -17,9 +17,10 @@ export interface Tile {
 export function tileOf(model: Model): Tile {
   const { contract, name, thumbnail } = model;
   const [first] = contract.styles;
+  const code = contract.role === "transformer" ? contract.code?.example : undefined; // of a filter, it is folded in
   const title = first ? contract.styles.map((style) => style.title).join(", ") : "Any painting";
   const detail = first ? [first.artist, first.year].filter(Boolean).join(", ") : "here: an example";
-  return { id: name, title, detail, picture: thumbnail, model, code: contract.code?.example };
+  return { id: name, title, detail, picture: thumbnail, model, code };
 }
 
 /** The tile of a painting that somebody has brought. */
