@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -17,6 +18,7 @@ import pytest
 from edgestyle import registry
 from edgestyle.browser import Measurement, chromium, measure, tab
 from edgestyle.checkpoint import Checkpoint
+from edgestyle.cli import main
 from edgestyle.errors import CheckError, UnavailableError, UsageError
 from edgestyle.exporting import contract_for
 from edgestyle.feedforward import FeedForward
@@ -269,6 +271,24 @@ def test_somebody_chooses_and_starts(files: dict[str, Path]) -> None:
         ("onnxruntime-web-wasm", "passed"),
         ("onnxruntime-web-webnn", "could not run"),
     ]
+
+
+def test_bench_takes_the_results_of_a_page(
+    files: dict[str, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with ExitStack() as stack:
+
+        def open_it(url: str) -> None:
+            stack.enter_context(chromium.opened(f"{url}?start&delegate=wasm"))
+
+        monkeypatch.setattr("edgestyle.cli.bench._show_url", open_it)
+        code = main(["bench", str(files[".onnx"]), "--browser", "--runs", "3", "--json"])
+    out, err = capsys.readouterr()
+    assert code == 0
+    (result,) = json.loads(out)["results"]
+    assert (result["delegate"], result["status"], len(result["samples_ms"])) == ("onnxruntime-web-wasm", "passed", 3)
+    assert result["device"]
+    assert f"tiny-96x64.onnx on onnxruntime-web-wasm on {result['device']}: " in err
 
 
 def test_what_was_measured_is_kept_when_the_page_is_left(

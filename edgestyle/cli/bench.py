@@ -181,6 +181,12 @@ def _measure_in_browsers(args: argparse.Namespace, findings: Findings) -> list[J
 
     if args.delegate:
         raise UsageError("--browser measures what the browser has; --delegate cannot choose")
+
+    def take(measurement: browser.Measurement) -> None:
+        result = browsers.result(measurement)
+        findings.results.append(result)
+        output.note(f"{result.label}: {f'{_short(result.p50_ms)} ms' if result.p50_ms else result.status}")
+
     jobs = plan.jobs(args.artifacts)
     files = browsers.files(jobs)
     browser.measure(
@@ -191,7 +197,7 @@ def _measure_in_browsers(args: argparse.Namespace, findings: Findings) -> list[J
         port=args.port or 0,
         devices=args.devices or 1,
         on_url=_show_url,
-        on_result=lambda measurement: findings.results.append(browsers.result(measurement)),
+        on_result=take,
     )
     return jobs
 
