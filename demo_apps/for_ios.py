@@ -10,7 +10,7 @@ from pathlib import Path
 
 from edgestyle.demo import Demo
 
-from .projects import add_model, copy_app
+from .projects import add_filter, copy_app
 
 SOURCE = Path(__file__).parent / "ios"
 MODELS, GOLDEN = "EdgeStyleDemo/Models", "EdgeStyleDemoTests/Golden"
@@ -21,11 +21,12 @@ def write(folder: Path, files: Sequence[Path]) -> None:
     """Write the project into an empty folder, with exported files.
 
     Raises:
+        UsageError: A network takes its style as a second input.
         ConfigError: Something that belongs to a file is missing.
     """
     copy_app(SOURCE, folder)
     for file in files:
-        add_model(file, folder / MODELS, folder / GOLDEN)
+        add_filter(file, folder / MODELS, folder / GOLDEN)
 
 
 def next_steps(folder: Path) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from edgestyle.errors import ConfigError
+from edgestyle.errors import ConfigError, UsageError
 from edgestyle.manifest import Manifest, manifest_path, read_manifest
 
 _BUILT = ("build", ".gradle", ".idea", "local.properties", "xcuserdata", ".DS_Store")
@@ -31,6 +31,17 @@ def add_model(file: Path, models: Path, golden: Path) -> Manifest:
     for part in manifest.golden.files:
         _copy(file.with_name(part.name), golden)
     return manifest
+
+
+def add_filter(file: Path, models: Path, golden: Path) -> None:
+    """`add_model` for apps that call networks with one input, a photo.
+
+    Raises:
+        UsageError: The network takes its style as a second input.
+        ConfigError: Something that belongs to the file is missing.
+    """
+    if not add_model(file, models, golden).contract.styles:
+        raise UsageError(f"{file} takes any painting as its style; this app runs networks that have learned theirs")
 
 
 def _copy(path: Path, folder: Path) -> None:

@@ -22,10 +22,11 @@ import tree_sitter
 import tree_sitter_kotlin
 import tree_sitter_swift
 
-from edgestyle import checkpoint, exporting, golden, images
+from edgestyle import checkpoint, exporting, golden, images, registry
 from edgestyle.cli import main
+from edgestyle.errors import UsageError
 from edgestyle.files import sha256
-from edgestyle.manifest import read_manifest
+from edgestyle.manifest import manifest_path, read_manifest
 
 ROOT = Path(__file__).parents[1]
 ZOO = [folder.name for folder in checkpoint.zoo_folders()]
@@ -276,6 +277,21 @@ def test_a_file_without_its_golden_bundle_is_told_and_nothing_is_written(
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize("platform", PLACES)
+def test_networks_that_have_learned_no_painting_are_refused(
+    projects: dict[str, Path], platform: str, tmp_path: Path
+) -> None:
+    _, models, bundle, suffix = PLACES[platform]
+    for folder in (models, bundle):
+        shutil.copytree(projects[platform] / folder, tmp_path / "files", dirs_exist_ok=True)
+    file = tmp_path / "files" / f"{ZOO[0]}-64{suffix}"
+    manifest = json.loads(manifest_path(file).read_text(encoding="utf-8"))
+    manifest["contract"]["styles"] = []
+    manifest_path(file).write_text(json.dumps(manifest), encoding="utf-8")
+    with pytest.raises(UsageError, match="takes any painting as its style"):
+        registry.load(registry.DEMOS, platform).write(tmp_path / "app", [file])
+
+
 # The pre-processing, compiled ---------------------------------------------------------------------------------------
 
 
@@ -329,7 +345,7 @@ def test_kotlin_prepares_photos_as_python_does(bundles: list[list[str]], tmp_pat
         [*compiler, *sources, "-include-runtime", "-d", jar], capture_output=True, text=True, timeout=900
     )
     assert run.returncode == 0, run.stderr
-    assert "warning:" not in run.stderr.replace("warning: unable to find kotlin", "")
+    assert not re.findall(r".*\.kt:\d+:\d+: warning:.*", run.stderr)
     check(["java", "-jar", jar], bundles)
 
 
