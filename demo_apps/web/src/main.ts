@@ -93,13 +93,15 @@ const model = (): Model => tile().model;
 
 const sizesOf = (variant: Variant) => (variant.size === "free" ? FREE_SIZES : [variant.size]);
 
+const largest = (sizes: string[]) => sizes.reduce((most, size) => (parseInt(size) > parseInt(most) ? size : most));
+
 /** The file that is wanted: of the chosen engine and size, or the nearest to that. */
 function variant(): Variant {
   const { variants } = model();
   if (!variants.some(({ engine }) => engine === chosen.engine)) chosen.engine = variants[0].engine;
   const fitting = variants.filter(({ engine }) => engine === chosen.engine);
   const sizes = fitting.flatMap(sizesOf);
-  if (!sizes.includes(chosen.size)) chosen.size = sizes.find((size) => parseInt(size) >= 384) ?? sizes[sizes.length - 1];
+  if (!sizes.includes(chosen.size)) chosen.size = sizes.find((size) => parseInt(size) >= 384) ?? largest(sizes);
   return fitting.find((one) => sizesOf(one).includes(chosen.size))!;
 }
 
