@@ -18,15 +18,14 @@ from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
-from edgestyle import checkpoint, exporting, images, registry, validation
+from edgestyle import checkpoint, exporting, images, parts, registry, validation
 from edgestyle.browser import chromium
 from edgestyle.checkpoint import Checkpoint
 from edgestyle.cli import output
-from edgestyle.errors import CheckError
+from edgestyle.errors import EdgestyleError
 from edgestyle.files import sha256, staged
 from edgestyle.manifest import read_manifest
 from edgestyle.report import write
-from edgestyle.target import Target
 from edgestyle.validation import Request, Result, report
 
 PAGE = Path(__file__).with_name("validation.md")
@@ -47,17 +46,20 @@ def export_missing(folder: Path) -> Iterator[Path | str]:
     Yields:
         The files; for what could not be exported, why.
     """
-    targets: list[Target] = registry.load_all(registry.TARGETS)
-    for network, target, scheme, size in product(checkpoint.zoo(), targets, SCHEMES, SIZES):
-        path = folder / exporting.artifact_name(network.name, target, size, scheme)
-        if scheme not in exporting.schemes(target):
-            continue
-        try:
-            if not _is_made_from(path, network):
-                exporting.export(network, target, size, folder, scheme)
-            yield path
-        except CheckError as error:
-            yield str(error)
+    made: set[Path] = set()  # a style encoder is of one size
+    for network, target in product(checkpoint.zoo(), registry.load_all(registry.TARGETS)):
+        for part, scheme, asked in product(parts.of(network, target), SCHEMES, SIZES):
+            size = part.size(asked)
+            path = folder / exporting.artifact_name(part.name, target, size, scheme)
+            if path in made or scheme not in exporting.schemes(target):
+                continue
+            made.add(path)
+            try:
+                if not _is_made_from(path, network):
+                    exporting.export(network, target, size, folder, scheme, part=part)
+                yield path
+            except EdgestyleError as error:
+                yield f"{path.name}: {error}" if path.name not in str(error) else str(error)
 
 
 def _is_made_from(path: Path, network: Checkpoint) -> bool:
