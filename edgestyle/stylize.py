@@ -83,7 +83,7 @@ def open_painter(model: str, delegate: str | None = None, styling: Styling | Non
     if found.config.family == "adain" and styling:
         return StyledPainter.open(PairPainter(found.name, found.pair()), styling)
     if styling:
-        raise UsageError(f"{model} has learned its paintings and takes no --style; leave it out, or use --model adain")
+        raise UsageError(f"{model} has learned its paintings and takes no --style; leave it out")
     return CheckpointPainter(found.name, found.network())
 
 

@@ -27,8 +27,8 @@ examples:
   edgestyle export --model great_wave --target coreml --size 512 768x512
   edgestyle export --model runs/mine --target onnx --size dynamic
   edgestyle export --model great_wave --target tflite --quantize int8 --calibration photos/
-  edgestyle export --model adain --target all                          # two files: painting to code, photo to painting
-  edgestyle export --model adain --target all --style painting.jpg     # one file: the painting is folded in
+  edgestyle export --model runs/adain --target all                       # two files: a style encoder and a transformer
+  edgestyle export --model runs/adain --target all --style painting.jpg  # one file: the painting folded in
 
 Each file is opened again on a real runtime and compared with the float network on real photos before it gets its name.
 A manifest (.json) beside it says how to call it and what was checked; two PNG files are a test for your app.

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 EPILOG = """\
 examples:
-  edgestyle stylize photo.jpg --style painting.jpg -o out.jpg
-  edgestyle stylize photo.jpg --style painting.jpg --strength 0.6 --preserve-color
-  edgestyle stylize photo.jpg --style one.jpg --style two.jpg --style-weights 2,1
-  edgestyle stylize photo.jpg --style sky.jpg --mask sky.png --style land.jpg --mask land.png
+  edgestyle stylize photo.jpg --model runs/adain --style painting.jpg -o out.jpg
+  edgestyle stylize photo.jpg --model runs/adain --style painting.jpg --strength 0.6 --preserve-color
+  edgestyle stylize photo.jpg --model runs/adain --style one.jpg --style two.jpg --style-weights 2,1
+  edgestyle stylize photo.jpg --model runs/adain --style sky.jpg --mask sky.png --style land.jpg --mask land.png
   edgestyle stylize photo.jpg --model great_wave
   edgestyle stylize photo.jpg --model great_wave -o painted.jpg --size 1600
   edgestyle stylize holiday/ --model great_wave -o painted/
@@ -32,9 +32,10 @@ Photos may be JPEG, PNG, WebP, TIFF, AVIF, HEIC (with the heif extra), grey, CMY
 megapixels. The format of the painting is that of its suffix: .png, .jpg, .webp or .tiff. Photos are never overwritten.
 With a checkpoint the painting is as large as the photo; a file exported at a fixed size paints at that size.
 
-With --style any picture is the painting. A long one is cut into squares, whose styles are averaged. --strength is a
-factor on the style, --style-weights a mean of several. A mask is a picture, white where its style goes, grey where it
-goes in part; it is scaled to the photo. Where no mask is white the photo stays.
+--style is for networks of the adain family ('edgestyle train --family adain'): any picture may be the painting.
+A long one is cut into squares, whose styles are averaged. --strength is a factor on the style, --style-weights make a
+mean of several. A mask is a picture, white where its style goes, grey where it goes in part; it is scaled to the photo.
+Where no mask is white the photo stays.
 
 If some of several photos cannot be read, the others are painted, the bad ones named, and the exit code is 1.
 """
@@ -71,10 +72,9 @@ def add(subparsers: Any) -> None:
     parser.add_argument("photos", nargs="+", metavar="PHOTO", help="files, folders (searched at any depth) or globs")
     parser.add_argument(
         "--model",
-        default="adain",
         metavar="NAME|FILE|FOLDER",
         help="a zoo name (see 'edgestyle models'), a checkpoint folder, or an exported .onnx, .tflite or .mlpackage; "
-        "default: adain, which paints by the --style given",
+        "default with --style: adain, where a zoo has it",
     )
     parser.add_argument(
         "-o",
@@ -105,6 +105,24 @@ def add(subparsers: Any) -> None:
     parser.set_defaults(run=run)
 
 
+def _default(styling: Styling | None) -> str:
+    """The network to paint by where none is named.
+
+    Raises:
+        UsageError: There is none.
+    """
+    from edgestyle.checkpoint import zoo_folders
+
+    if styling is None:
+        raise UsageError("nothing says what to paint by; give --model NAME ('edgestyle models' lists them)")
+    if all(folder.name != "adain" for folder in zoo_folders()):
+        train = "'edgestyle train --family adain --style PAINTINGS/ --photos PHOTOS/'"
+        raise UsageError(
+            f"no zoo has a network that paints by any painting yet; train one by {train}, give it as --model"
+        )
+    return "adain"
+
+
 def _styling(args: argparse.Namespace) -> Styling | None:
     """What is wanted of the painting; None where no --style is given.
 
@@ -125,6 +143,7 @@ def _styling(args: argparse.Namespace) -> Styling | None:
 def run(args: argparse.Namespace) -> int:
     """Paint; 0 if every photo was painted, 1 if some of several could not be."""
     styling = _styling(args)
+    args.model = args.model or _default(styling)
     jobs = plan(args.photos, args.out, args.model)
     if styling and styling.masks and len(jobs) > 1:
         raise UsageError(f"--mask is for one photo, and there are {len(jobs)}; paint them one at a time")
