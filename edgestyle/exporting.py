@@ -110,7 +110,7 @@ def export(
 
 
 def export_unless_there(
-    checkpoint: Checkpoint, target: Target, size: Size, out: Path, scheme: str | None = None
+    checkpoint: Checkpoint, target: Target, size: Size, out: Path, scheme: str | None = None, part: Part | None = None
 ) -> Path:
     """As `export`, but a file in `out` that the same weights and the same versions have made stays as it is.
 
@@ -118,10 +118,11 @@ def export_unless_there(
         EdgestyleError: As `export`.
     """
     scheme = scheme or target.default_scheme
-    path = out / artifact_name(checkpoint.name, target, size, scheme)
+    part = part or parts.of(checkpoint, target)[0]
+    path = out / artifact_name(part.name, target, part.size(size), scheme)
     there = read_manifest(path) if path.exists() else None
-    new = contract_for(checkpoint, target, scheme, size, checkpoint.network().stride)
-    return path if there and there.contract == new else export(checkpoint, target, size, out, scheme).path
+    new = contract_for(checkpoint, target, scheme, part.size(size), part.stride, part=part)
+    return path if there and there.contract == new else export(checkpoint, target, size, out, scheme, part=part).path
 
 
 def artifact_name(model: str, target: Target, size: Size, scheme: str, io: IO = "float32") -> str:

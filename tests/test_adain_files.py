@@ -183,3 +183,35 @@ def test_bad_exports_are_one_line(
 ) -> None:
     assert export(*(str(tiny.folder) if a == "tiny" else a for a in arguments)) == 2
     assert message in capsys.readouterr().err
+
+
+# Timing -------------------------------------------------------------------------------------------------------------
+
+
+def test_both_files_are_timed_the_transformer_by_the_example_code(build: Path) -> None:
+    from edgestyle.latency import plan
+    from edgestyle.latency.measure import Effort, time_here
+
+    jobs = [job for job in plan.jobs([str(build)]) if job.availability.status == "works"]
+    effort = Effort(runs=5, warmup_runs=1, warmup_s=0)
+    found = {job.about.model: time_here(job.subject, effort) for job in jobs}
+    expected = {"tiny": SIZE, "tiny-encoder": (styling.SIDE, styling.SIDE)} if jobs else {}  # Core ML needs macOS
+    assert {model: timing.size for model, timing in found.items()} == expected
+    assert all(len(timing.samples_ms) == 5 for timing in found.values())
+
+
+def test_the_checkpoint_is_timed_with_a_painting_folded_in(tiny: Checkpoint) -> None:
+    from edgestyle.latency.measure import Effort, time_here
+    from edgestyle.latency.subject import Network
+
+    timing = time_here(Network(tiny.folder, SIZE), Effort(runs=5, warmup_runs=1, warmup_s=0))
+    assert timing.size == SIZE
+    assert len(timing.samples_ms) == 5
+
+
+def test_what_is_there_is_not_exported_again(tiny: Checkpoint, build: Path) -> None:
+    path = named(build, "transformer")
+    target, before = registry.load(registry.TARGETS, target_of(path)), path.stat().st_mtime_ns
+    part = next(part for part in parts.of(tiny, target) if part.role == "transformer")
+    assert exporting.export_unless_there(tiny, target, SIZE, build, part=part) == path
+    assert path.stat().st_mtime_ns == before

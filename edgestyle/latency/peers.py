@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from edgestyle import artifacts, checkpoint, exporting, images, registry
+from edgestyle import artifacts, checkpoint, exporting, images, parts, registry
 from edgestyle.checkpoint import Checkpoint
 from edgestyle.errors import EdgestyleError
 from edgestyle.files import write_text
@@ -99,13 +99,13 @@ def export_zoo(sizes: Mapping[str, Sequence[tuple[int, int]]], folder: Path, fin
     paths = []
     for network, name, scheme in product(found.values(), sizes, SCHEMES):
         target: Target = registry.load(registry.TARGETS, name)
-        for size in sizes[name]:
+        for size, part in product(sizes[name], parts.of(network, target)):
             try:
-                with findings.progress(f"exporting {network.name} to {target.title}, {scheme}, {size[1]}x{size[0]}"):
-                    paths.append(exporting.export_unless_there(network, target, size, folder, scheme))
+                with findings.progress(f"exporting {part.name} to {target.title}, {scheme}, {size[1]}x{size[0]}"):
+                    paths.append(exporting.export_unless_there(network, target, size, folder, scheme, part))
             except EdgestyleError as error:
-                findings.notes.append(f"{network.name} to {target.title}, {scheme}: {error}")
-    return plan.jobs(map(str, paths)) if paths else []
+                findings.notes.append(f"{part.name} to {target.title}, {scheme}: {error}")
+    return plan.jobs(map(str, dict.fromkeys(paths))) if paths else []
 
 
 def sizes_by_target(results: Sequence[Result]) -> dict[str, list[tuple[int, int]]]:

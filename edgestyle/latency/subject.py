@@ -16,6 +16,7 @@ from edgestyle.manifest import Contract
 from edgestyle.runner import Placement
 
 if TYPE_CHECKING:
+    from edgestyle.adain import Transformer
     from edgestyle.feedforward import FeedForward
 
 SIZE = (512, 512)
@@ -77,12 +78,18 @@ class Network:
     tile: int | None = None
     """Side of the tiles that the picture is painted in; None for the picture as a whole."""
 
-    def load(self) -> FeedForward:
-        """The network; of several paintings, that of the first alone, which does the same work."""
-        from edgestyle import checkpoint
+    def load(self) -> FeedForward | Transformer:
+        """The network; of several paintings the first alone, for any painting one folded in, which is as much work."""
+        import torch
+
+        from edgestyle import adain, checkpoint, parts
         from edgestyle.feedforward import specialize
 
-        net = checkpoint.read(self.folder).network()
+        found = checkpoint.read(self.folder)
+        if found.config.family == "adain":
+            pair = found.pair()
+            return adain.specialize(pair.transformer, torch.from_numpy(parts.example(pair)))
+        net = found.network()
         several = net.config.styles > 1
         return specialize(net, [1.0, *[0.0] * (net.config.styles - 1)]) if several else net
 
