@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from edgestyle import artifacts, checkpoint, images
+from edgestyle import artifacts, blending, checkpoint, images
 from edgestyle.errors import CheckError, UnavailableError, UsageError
 from edgestyle.images import Image
 from edgestyle.manifest import Contract
@@ -52,13 +52,14 @@ class Painter(Protocol):
         ...
 
 
-def open_painter(model: str, delegate: str | None = None, styling: Styling | None = None) -> Painter:
+def open_painter(model: str, delegate: str | None = None, styling: Styling | None = None, blend: str = "") -> Painter:
     """Get a network ready.
 
     Args:
         model: A zoo name, a checkpoint, or an exported file.
         delegate: The runner for an exported file; if None, the first that works on this machine.
         styling: What to paint by, for networks that paint by any painting.
+        blend: How much of each painting, for networks that have learned several: see `edgestyle.blending.parse`.
 
     Raises:
         UsageError: The network needs paintings and gets none, or the other way round.
@@ -84,7 +85,22 @@ def open_painter(model: str, delegate: str | None = None, styling: Styling | Non
         return StyledPainter.open(PairPainter(found.name, found.pair()), styling)
     if styling:
         raise UsageError(f"{model} has learned its paintings and takes no --style; leave it out")
-    return CheckpointPainter(found.name, found.network())
+    return CheckpointPainter(found.name, _of_one_style(found, blend))
+
+
+def _of_one_style(found: checkpoint.Checkpoint, blend: str) -> FeedForward:
+    """The network of a checkpoint; of several paintings, that of the one or the blend that is asked for."""
+    from edgestyle.feedforward import specialize
+
+    net, styles = found.network(), found.config.styles
+    if net.config.styles == 1:
+        if blend:
+            raise UsageError(f"{found.name} has learned one painting and takes no --style-weights; leave them out")
+        return net
+    if not blend:
+        names = ", ".join(style.name for style in styles)
+        raise UsageError(f"{found.name} has learned {len(styles)} paintings; say which by --style-weights: {names}")
+    return specialize(net, blending.parse(blend, styles))
 
 
 def _open_file(path: Path, delegate: str | None) -> FilePainter:

@@ -71,3 +71,17 @@ def test_specialize_by_the_command_line(
         torch.testing.assert_close(single.network()(photo), expected)
     assert main(["specialize", str(out), "wave"]) == 2
     assert "one painting already" in capsys.readouterr().err
+
+
+def test_stylize_blends_what_was_learned(
+    many: checkpoint.Checkpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo, out = tmp_path / "photo.png", tmp_path / "out.png"
+    images.write(photo, images.centre_crop(images.sample_photos()["rocket"], (64, 64)))
+    command = ["stylize", str(photo), "--model", str(many.folder), "-o", str(out)]
+    assert main([*command, "--style-weights", "wave=1,scream=3"]) == 0
+    with torch.inference_mode():
+        expected = many.network()(torch.from_numpy(images.read(photo)), torch.tensor([[0.25, 0.75]]))
+    assert abs(images.read(out) - expected.numpy()).max() < 0.5 / 255 + 1e-5
+    assert main(command) == 2
+    assert "say which by --style-weights: wave, scream" in capsys.readouterr().err

@@ -173,7 +173,7 @@ def _painting(args: argparse.Namespace, found: Checkpoint) -> tuple[Style | None
             raise UsageError("--style-weights and --strength need a --style PAINTING")
         return None, None
     strength = 1.0 if args.strength is None else args.strength
-    wanted = styling.Styling(tuple(args.style), args.style_weights, strength)
+    wanted = styling.Styling(tuple(args.style), styles.numbers(args.style_weights), strength)
     painter = PairPainter(found.name, found.pair())
     codes = [painter.code(images.read(path)) for path in wanted.styles]
     name = "+".join(path.stem for path in wanted.styles)

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from edgestyle.cli import interrupts, output, styles
+from edgestyle.cli import interrupts, optimizing, output, styles
 from edgestyle.errors import ImageError, MissingExtraError, UsageError
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ examples:
   edgestyle stylize photo.jpg --model runs/adain --style painting.jpg --strength 0.6 --preserve-color
   edgestyle stylize photo.jpg --model runs/adain --style one.jpg --style two.jpg --style-weights 2,1
   edgestyle stylize photo.jpg --model runs/adain --style sky.jpg --mask sky.png --style land.jpg --mask land.png
+  edgestyle stylize photo.jpg --model runs/many --style-weights great_wave=2,the_scream=1
+  edgestyle stylize photo.jpg --method optimize --style painting.jpg -o out.jpg
   edgestyle stylize photo.jpg --model great_wave
   edgestyle stylize photo.jpg --model great_wave -o painted.jpg --size 1600
   edgestyle stylize holiday/ --model great_wave -o painted/
@@ -36,6 +38,9 @@ With a checkpoint the painting is as large as the photo; a file exported at a fi
 A long one is cut into squares, whose styles are averaged. --strength is a factor on the style, --style-weights make a
 mean of several. A mask is a picture, white where its style goes, grey where it goes in part; it is scaled to the photo.
 Where no mask is white the photo stays.
+
+--method optimize needs no network and no training: it changes the photo itself until a perceptual network finds the
+painting's style in it (Gatys et al. 2016), at 512 pixels unless --size says more. Ctrl-C keeps the picture so far.
 
 If some of several photos cannot be read, the others are painted, the bad ones named, and the exit code is 1.
 """
@@ -93,7 +98,14 @@ def add(subparsers: Any) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout and nothing else")
     group = styles.add(parser)
-    group.add_argument("--preserve-color", action="store_true", help="keep the photo's colours; take brightness alone")
+    group.add_argument(
+        "--preserve-color",
+        nargs="?",
+        const="luminance",
+        choices=("luminance", "histogram"),
+        help="keep the photo's colours: take brightness alone (luminance, the default), or with --method optimize also "
+        "by recolouring the painting (histogram)",
+    )
     group.add_argument(
         "--mask",
         type=Path,
@@ -102,6 +114,7 @@ def add(subparsers: Any) -> None:
         metavar="FILE",
         help="where the styles go: one for each --style",
     )
+    optimizing.add(parser)
     parser.set_defaults(run=run)
 
 
@@ -132,25 +145,28 @@ def _styling(args: argparse.Namespace) -> Styling | None:
     from edgestyle.styling import Styling
 
     if not args.style:
-        for name in ("style_weights", "strength", "preserve_color", "mask"):
-            if getattr(args, name) not in ((), None, False, []):
+        for name in ("strength", "preserve_color", "mask"):
+            if getattr(args, name) not in (None, False, []):
                 raise UsageError(f"--{name.replace('_', '-')} needs a --style PAINTING")
         return None
+    if args.preserve_color == "histogram":
+        raise UsageError("--preserve-color histogram goes with --method optimize; networks keep colours by luminance")
     strength = 1.0 if args.strength is None else args.strength
-    return Styling(tuple(args.style), args.style_weights, strength, args.preserve_color, tuple(args.mask))
+    weights = styles.numbers(args.style_weights)
+    return Styling(tuple(args.style), weights, strength, bool(args.preserve_color), tuple(args.mask))
 
 
 def run(args: argparse.Namespace) -> int:
     """Paint; 0 if every photo was painted, 1 if some of several could not be."""
-    styling = _styling(args)
-    args.model = args.model or _default(styling)
-    jobs = plan(args.photos, args.out, args.model)
+    alone = args.method == "optimize"
+    styling = None if alone else _styling(args)
+    if not alone:
+        args.model = args.model or _default(styling)
+    jobs = plan(args.photos, args.out, optimizing.name(args) if alone else args.model)
     if styling and styling.masks and len(jobs) > 1:
         raise UsageError(f"--mask is for one photo, and there are {len(jobs)}; paint them one at a time")
 
-    from edgestyle.stylize import open_painter
-
-    painter = open_painter(args.model, args.delegate, styling)
+    painter = optimizing.painter(args) if alone else _painter(args, styling)
     if painter.size:
         height, width = painter.size
         output.note(f"{args.model} paints at {width}x{height} pixels; photos are fitted inside, whatever their size")
@@ -167,6 +183,12 @@ def run(args: argparse.Namespace) -> int:
         folder = os.path.commonpath([job.painting.parent for job in jobs])
         output.say(f"{folder}  {len(painted)} of {len(jobs)} photos painted  {seconds:.1f} s")
     return int(bool(failed))
+
+
+def _painter(args: argparse.Namespace, styling: Styling | None) -> Painter:
+    from edgestyle.stylize import open_painter
+
+    return open_painter(args.model, args.delegate, styling, "" if args.style else args.style_weights)
 
 
 def _paint_all(painter: Painter, jobs: list[Job], longest: int | None) -> tuple[list[Painted], list[dict[str, str]]]:
