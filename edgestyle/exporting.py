@@ -199,8 +199,10 @@ def _inside_fp16(part: Part, asked: Size) -> nn.Module:
     from edgestyle import adain, fp16_safety
 
     size = fp16_safety.UP_TO if asked == "dynamic" else asked
-    if part.role != "transformer" or part.code is None or part.pair is None:
+    if part.role != "transformer" or part.code is None:
         return fp16_safety.rescale(part.net, size)
+    if part.pair is None:  # a feed-forward network, which has no norms
+        return part.net
     return fp16_safety.rescale(adain.AtCode(part.pair.transformer, part.code.example), size).transformer
 
 

@@ -61,18 +61,20 @@ class Style(_Model):
 
 
 class StyleCode(_Model):
-    """What a style encoder gives and its transformer takes: the same in the manifests of both files."""
+    """What a transformer takes beside the photo: a code that its style encoder gives, the same in the manifests of both
+    files; or, of a network that has learned several paintings, one weight for each of them, which add up to 1.
+    """
 
     length: int
-    order: Literal["as encoded"] = "as encoded"
-    """Number i that the encoder gives is number i that the transformer takes."""
+    order: Literal["as encoded", "as styles"] = "as encoded"
+    """Number i that the encoder gives is number i that the transformer takes; or number i belongs to style i."""
     range: tuple[float, float] = (-1, 1)
     """Of each number."""
-    neutral: float = 0
+    neutral: float | None = 0
     """A code of this number alone stands for the photo itself. So strength is a factor on a code, and a blend of
-    several paintings a weighted mean of theirs."""
-    encoder: str
-    """Name of the file that gives such codes."""
+    several paintings a weighted mean of theirs. None where there is no such code."""
+    encoder: str = ""
+    """Name of the file that gives such codes; "" where none is needed."""
     example: tuple[float, ...]
     """The code by which the golden picture was painted."""
 

@@ -60,11 +60,13 @@ class Part:
     @cached_property
     def alone(self) -> nn.Module:
         """The network as one of a single picture: a transformer paints by the example code."""
-        from edgestyle.adain import specialize
+        from edgestyle import adain, feedforward
 
-        if self.role != "transformer" or self.code is None or self.pair is None:
+        if self.role != "transformer" or self.code is None:
             return self.net
-        return specialize(self.pair.transformer, _tensor(self.code))
+        if isinstance(self.net, feedforward.FeedForward):
+            return feedforward.specialize(self.net, self.code.example)
+        return self.net if self.pair is None else adain.specialize(self.pair.transformer, _tensor(self.code))
 
     def made(self, photo: Image) -> Image:
         """What the float network makes of a photo, (1, 3, H, W), as it is looked at."""
@@ -101,8 +103,7 @@ def of(checkpoint: Checkpoint, target: Target, style: Style | None = None, code:
     if checkpoint.config.family != "adain":
         if code is not None:
             raise UsageError(f"{checkpoint.name} has learned its paintings and takes no --style; leave it out")
-        net = checkpoint.network()
-        return [Part(checkpoint.name, net, net.stride, checkpoint.config.styles)]
+        return [_learned(checkpoint)]
     pair, encoder = checkpoint.pair(), f"{checkpoint.name}-encoder"
     if style is None or code is None:
         about = _about(example(pair), f"{encoder}-{SIDE}{target.suffix}")
@@ -118,8 +119,7 @@ def described(checkpoint: Checkpoint, contract: Contract | None) -> Part:
         UsageError: The checkpoint paints by a code, and the contract has none.
     """
     if checkpoint.config.family != "adain" or contract is None or contract.code is None:
-        net = checkpoint.network()
-        return Part(checkpoint.name, net, net.stride, checkpoint.config.styles)
+        return _learned(checkpoint)
     pair = checkpoint.pair()
     if contract.role == "encoder":
         return _encoder(contract.model, pair, contract.code)
@@ -138,6 +138,16 @@ def example(pair: AdaIN) -> Code:
         return code
 
     return encode(encoder, images.sample_photos()[EXAMPLE])
+
+
+def _learned(checkpoint: Checkpoint) -> Part:
+    """A feed-forward network; of several paintings it takes their weights, and the first stands as example."""
+    net, styles = checkpoint.network(), checkpoint.config.styles
+    if net.config.styles == 1:
+        return Part(checkpoint.name, net, net.stride, styles)
+    example = tuple(float(i == 0) for i in range(net.config.styles))
+    weights = StyleCode(length=len(example), order="as styles", range=(0, 1), neutral=None, example=example)
+    return Part(checkpoint.name, net, net.stride, styles, "transformer", weights)
 
 
 def _encoder(name: str, pair: AdaIN, about: StyleCode) -> Part:

@@ -160,7 +160,7 @@ def check_alone(path: Path, contract: Contract | None, delegate: str) -> None:
         UnavailableError: With what to do.
     """
     if contract and contract.role != "filter":
-        todo = "fold a painting into it ('edgestyle export --style PAINTING')"
+        todo = "fold a style into it ('edgestyle specialize', or 'edgestyle export --style PAINTING' with adain)"
         raise UnavailableError(f"{path} is the {contract.role} of a pair, which {delegate} does not run; {todo}")
 
 

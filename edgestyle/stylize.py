@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from edgestyle import artifacts, blending, checkpoint, images
 from edgestyle.errors import CheckError, UnavailableError, UsageError
 from edgestyle.images import Image
-from edgestyle.manifest import Contract
+from edgestyle.manifest import Contract, Style
 from edgestyle.runner import CodeSession, Session, choose, suffixes
 from edgestyle.styling import Code, StyledPainter, Styling, encode
 
@@ -74,6 +74,8 @@ def open_painter(model: str, delegate: str | None = None, styling: Styling | Non
         painter = _open_file(path, delegate)
         contract = painter.session.contract
         if contract and contract.role != "filter":
+            if contract.code and contract.code.order == "as styles":
+                return _with_weights(painter, contract, blend)
             return _open_pair(painter, contract, delegate, styling)
         if styling:
             raise UsageError(f"{path} paints in its own style and takes no --style; leave it out")
@@ -98,8 +100,7 @@ def _of_one_style(found: checkpoint.Checkpoint, blend: str) -> FeedForward:
             raise UsageError(f"{found.name} has learned one painting and takes no --style-weights; leave them out")
         return net
     if not blend:
-        names = ", ".join(style.name for style in styles)
-        raise UsageError(f"{found.name} has learned {len(styles)} paintings; say which by --style-weights: {names}")
+        raise UsageError(_ask(found.name, styles))
     return specialize(net, blending.parse(blend, styles))
 
 
@@ -107,6 +108,23 @@ def _open_file(path: Path, delegate: str | None) -> FilePainter:
     runner = choose(path, delegate)
     artifacts.examine(path)
     return FilePainter(path, runner.name, runner.open(path))
+
+
+def _with_weights(painter: FilePainter, contract: Contract, blend: str) -> FilePainter:
+    """The painter of a file that has learned several paintings, for the one or the blend that is asked for."""
+    import numpy as np
+
+    if not blend:
+        raise UsageError(_ask(painter.name, contract.styles))
+    if not isinstance(painter.session, CodeSession):
+        raise UnavailableError(f"{painter.delegate} takes no style weights; export one style ('edgestyle specialize')")
+    weights = np.array([blending.parse(blend, contract.styles)], np.float32)
+    return dataclasses.replace(painter, session=painter.session.by(weights))
+
+
+def _ask(name: str, styles: Sequence[Style]) -> str:
+    names = ", ".join(style.name for style in styles)
+    return f"{name} has learned {len(styles)} paintings; say which by --style-weights: {names}"
 
 
 def _open_pair(

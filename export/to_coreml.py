@@ -112,7 +112,9 @@ def _describe(spec: Any, contract: Contract) -> None:
         about.input[0].shortDescription = f"Painting, {width}x{height} pixels, sRGB."
         about.output[0].shortDescription = "Its style code."
     elif contract.role == "transformer":
-        about.input[1].shortDescription = "Style code, as the encoder gives it; zeros give the photo back."
+        learned = contract.code is not None and contract.code.order == "as styles"
+        code = "Style code, as the encoder gives it; zeros give the photo back."
+        about.input[1].shortDescription = "A weight for each painting; they add up to 1." if learned else code
 
 
 def _spec(name: str, size: Size) -> TensorSpec:

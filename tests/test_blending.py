@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from edgestyle import blending, checkpoint, images
+from edgestyle import blending, checkpoint, exporting, images, registry
 from edgestyle.cli import main
+from edgestyle.drift import measure
 from edgestyle.errors import EdgestyleError
 from edgestyle.feedforward import FeedForward, FeedForwardConfig, deploy
 from edgestyle.manifest import Style
+from edgestyle.stylize import open_painter
 
 STYLES = (Style(name="wave", title="The Wave"), Style(name="scream", title="The Scream"))
 
@@ -85,3 +87,21 @@ def test_stylize_blends_what_was_learned(
     assert abs(images.read(out) - expected.numpy()).max() < 0.5 / 255 + 1e-5
     assert main(command) == 2
     assert "say which by --style-weights: wave, scream" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("target", "least_db"), [("onnx", 60), ("tflite", 60), ("coreml", 40)])
+def test_an_exported_file_takes_the_weights(
+    many: checkpoint.Checkpoint, tmp_path: Path, target: str, least_db: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    artifact = exporting.export(many, registry.load(registry.TARGETS, target), (64, 64), tmp_path)
+    contract = artifact.manifest.contract
+    assert (contract.role, contract.styles, contract.code.order) == ("transformer", STYLES, "as styles")
+    assert contract.code.example == (1, 0)
+    photo = images.from_uint8(images.to_uint8(images.centre_crop(images.sample_photos()["rocket"], (64, 64))))
+    with torch.inference_mode():
+        expected = many.network()(torch.from_numpy(photo), torch.tensor([[0.25, 0.75]])).numpy()
+    painter = open_painter(str(artifact.path), blend="wave=1,scream=3")
+    assert measure(painter.paint(photo), expected).psnr_db > least_db
+    images.write(tmp_path / "photo.png", photo)
+    assert main(["stylize", str(tmp_path / "photo.png"), "--model", str(artifact.path)]) == 2
+    assert "has learned 2 paintings; say which by --style-weights: wave, scream" in capsys.readouterr().err
