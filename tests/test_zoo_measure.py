@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from edgestyle import checkpoint, images, score
+from edgestyle.adain import AdaIN, AdaINConfig
 from edgestyle.cli import main
 from edgestyle.errors import UsageError
 from edgestyle.feedforward import FeedForward, FeedForwardConfig, deploy, specialize
@@ -51,7 +52,7 @@ def test_every_style_is_scored_beside_gatys(many: checkpoint.Checkpoint, bench: 
     assert reference["photos"] == 1
     assert reference["iterations"] == 2
     assert reference["ours_over_gatys"] > 1  # a network with random weights
-    alone = zoo.painters(many)["astronaut"].paint(images.centre_crop(images.read(bench.photos[0]), (64, 64)))
+    alone = zoo.painters(many, bench)["astronaut"].paint(images.centre_crop(images.read(bench.photos[0]), (64, 64)))
     expected = specialize(many.network(), [0, 1])
     with torch.inference_mode():
         photo = torch.from_numpy(images.centre_crop(images.read(bench.photos[0]), (64, 64)))
@@ -71,8 +72,24 @@ def test_a_missing_painting_is_said(many: checkpoint.Checkpoint, bench: zoo.Benc
 
 
 def test_cost_is_that_of_the_convolutions() -> None:
-    net = torch.nn.Conv2d(3, 8, 8, stride=8)
-    assert zoo.cost(net) == {"parameters": 8 * 3 * 64 + 8, "gmac": round(64 * 64 * 8 * 3 * 64 / 1e9, 3)}
+    net, x = torch.nn.Conv2d(3, 8, 8, stride=8), torch.zeros(1, 3, 512, 512)
+    expected = {"parameters": 8 * 3 * 64 + 8, "gmac": round(64 * 64 * 8 * 3 * 64 / 1e9, 3)}
+    assert zoo._cost(net, lambda: net(x)) == expected
+
+
+def test_what_paints_by_any_painting_is_scored_on_all_that_may_be_used(bench: zoo.Bench, tmp_path: Path) -> None:
+    config = AdaINConfig(code=8, width=8, trunk_width=16, trunk_blocks=1, blocks=1, hidden=16)
+    about = checkpoint.CheckpointConfig(
+        name="any", family="adain", network=asdict(config), styles=(), training={}, licence="none"
+    )
+    found = checkpoint.write(tmp_path / "any", about, AdaIN(config))
+    (tmp_path / "paintings").mkdir()
+    for name in ("coffee", "mosaic_benchmark_only"):
+        images.write(tmp_path / "paintings" / f"{name}.jpg", images.read(tmp_path / "coffee.png"))
+    measured = zoo.measure(found, replace(bench, paintings=tmp_path / "paintings", gatys=0))
+    assert list(measured["styles"]) == ["coffee"]
+    assert measured["parameters"] == sum(parameter.numel() for parameter in found.pair().parameters())
+    assert measured["gmac"] > 0
 
 
 def test_peers_are_found_by_their_painting(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -22,11 +22,12 @@ from torch import nn
 from edgestyle import checkpoint, images, score
 from edgestyle.checkpoint import Checkpoint
 from edgestyle.errors import UsageError
-from edgestyle.feedforward import FeedForward, specialize
+from edgestyle.feedforward import specialize
 from edgestyle.losses import PerceptualLoss
 from edgestyle.optimize import OptimizeConfig, optimize
 from edgestyle.perceptual import VGG19, PerceptualNetwork, find_vgg_weights
 from edgestyle.score import Score
+from edgestyle.styling import Styling
 from edgestyle.stylize import CheckpointPainter, Painter, open_painter
 from edgestyle.training.photos import load_painting
 
@@ -67,14 +68,19 @@ class Bench:
 
 def measure(found: Checkpoint, bench: Bench) -> dict[str, Any]:
     """Everything about one network: what it costs, and how good each of its styles is; means over the styles on top."""
-    styles = {name: judge(painter, name, bench) for name, painter in painters(found).items()}
+    styles = {name: judge(painter, name, bench) for name, painter in painters(found, bench).items()}
     means = {key: round(fmean(row[key] for row in styles.values()), 4) for key in ("content", "style", "total")}
-    about = {"photos": len(bench.photos), "size": SIZE, **cost(found.network()), "bytes": found.weights.stat().st_size}
+    about = {"photos": len(bench.photos), "size": SIZE, **cost(found), "bytes": found.weights.stat().st_size}
     return {**means, **about, "styles": styles}
 
 
-def painters(found: Checkpoint) -> dict[str, Painter]:
-    """A painter for each painting that a network has learned, by the painting's name."""
+def painters(found: Checkpoint, bench: Bench) -> dict[str, Painter]:
+    """A painter for each painting that a network has learned, by the painting's name; where it paints by any, for all
+    in the folder that others may be made by.
+    """
+    if found.config.family == "adain":
+        paths = [path for path in sorted(bench.paintings.glob("*.jpg")) if not path.stem.endswith("_benchmark_only")]
+        return {path.stem: open_painter(str(found.folder), styling=Styling((path,))) for path in paths}
     net, names = found.network(), [style.name for style in found.config.styles]
     if net.config.styles == 1:
         return {names[0]: CheckpointPainter(found.name, net)}
@@ -123,15 +129,22 @@ def peers(style: str, folder: Path | None) -> Iterable[Path]:
     return sorted(path for path in folder.glob("*.onnx") if part in path.name) if folder and part else []
 
 
-def cost(net: nn.Module) -> dict[str, Any]:
-    """Parameters, and billions of multiplications at 512x512."""
+def cost(found: Checkpoint) -> dict[str, Any]:
+    """Parameters, and billions of multiplications for a picture of 512x512; what makes style codes is not in these."""
+    photo = torch.zeros(1, 3, SIZE, SIZE)
+    if found.config.family == "adain":
+        pair = found.pair()
+        return _cost(pair, lambda: pair.transformer(photo, torch.zeros(1, pair.config.code)))
+    net = found.network()
+    style = [torch.eye(net.config.styles)[:1]] if net.config.styles > 1 else []
+    return _cost(net, lambda: net(photo, *style))
+
+
+def _cost(net: nn.Module, paint: Callable[[], object]) -> dict[str, Any]:
     from torch.utils.flop_counter import FlopCounterMode
 
-    inputs = [torch.zeros(1, 3, SIZE, SIZE)]
-    if isinstance(net, FeedForward) and net.config.styles > 1:
-        inputs.append(torch.eye(net.config.styles)[:1])
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        net(*inputs)
+        paint()
     count = sum(parameter.numel() for parameter in net.parameters())
     return {"parameters": count, "gmac": round(counter.get_total_flops() / 2e9, 3)}
 
