@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgestyle import artifacts, checkpoint, exporting, registry, runner
+from edgestyle import artifacts, checkpoint, exporting, parts, registry, runner
 from edgestyle.checkpoint import Checkpoint
 from edgestyle.errors import CheckError, ConfigError, MissingExtraError, UsageError
 from edgestyle.target import Size, Target
@@ -107,15 +107,21 @@ def _made(
         raise UsageError(f"{demo.title} runs files of a fixed size; give --size 512, or leave it out")
     for target, size in jobs:
         exporting.check_request(target, size, scheme)
+    files = [
+        (target, size, part)
+        for target in targets
+        for part in parts.of(found, target)
+        for size in dict.fromkeys(part.size(size) for wanted, size in jobs if wanted is target)
+    ]
     failures: list[CheckError | MissingExtraError] = []
-    for target, size in jobs:
+    for target, size, part in files:
         try:
-            with progress(f"{found.name} for {target.title}, size {exporting.size_text(size)}"):
-                path = exporting.export_unless_there(found, target, size, exported, scheme)
+            with progress(f"{part.name} for {target.title}, size {exporting.size_text(size)}"):
+                path = exporting.export_unless_there(found, target, size, exported, scheme, part)
         except (CheckError, MissingExtraError) as error:
             failures.append(error)
             note(f"without {target.title}: {error}")
         else:
             yield path
-    if len(failures) == len(jobs):
+    if len(failures) == len(files):
         raise failures[0]

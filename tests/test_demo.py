@@ -52,7 +52,9 @@ def test_a_target_that_cannot_be_exported_is_left_out_and_told_of(
 ) -> None:
     lacking = {"tflite"}
 
-    def export(found: Checkpoint, target: Target, size: object, out: Path, scheme: str) -> SimpleNamespace:
+    def export(
+        found: Checkpoint, target: Target, size: object, out: Path, scheme: str, part: object
+    ) -> SimpleNamespace:
         if target.name in lacking:
             raise MissingExtraError("litert_torch", "tflite")
         return SimpleNamespace(path=out / f"{found.name}-64{target.suffix}")

@@ -17,6 +17,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,16 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from edgestyle import demo, exporting, images, registry
+from edgestyle import checkpoint, demo, exporting, images, registry
+from edgestyle.adain import AdaIN, AdaINConfig
 from edgestyle.browser import chromium, packages, site
 from edgestyle.checkpoint import Checkpoint
 from edgestyle.cli import main
 from edgestyle.files import sha256
 from edgestyle.images import Image
 from edgestyle.runner import Session, choose
+from edgestyle.styling import Styling
+from edgestyle.stylize import open_painter
 
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
@@ -353,6 +357,58 @@ def test_on_a_host_without_headers_threads_come_with_the_second_load(
     with site.serving(folder) as url, opened(browser, url, faults=True, service_workers="allow") as page:
         page.wait_for_function("crossOriginIsolated && document.body.dataset.state === 'idle'")
         assert count(page) > 0
+
+
+# Any painting --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A tiny style encoder and its transformer, as ONNX files."""
+    import torch
+
+    network = AdaINConfig(code=8, width=8, trunk_width=16, trunk_blocks=1, blocks=1, hidden=16)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = AdaIN(network)
+        for layer in net.modules():  # further from zero than they start, so that the code matters
+            if isinstance(layer, torch.nn.Conv2d) and layer.in_channels == 8 and layer.kernel_size == (1, 1):
+                torch.nn.init.normal_(layer.weight, std=0.3)
+    config = checkpoint.CheckpointConfig(
+        name="any", family="adain", network=asdict(network), styles=(), training={}, licence="for tests"
+    )
+    found = checkpoint.write(tmp_path_factory.mktemp("pair") / "any", config, net)
+    app = replace(registry.load(registry.DEMOS, "web"), targets=("onnx",))
+    folder = tmp_path_factory.mktemp("exported")
+    files = demo.gather(app, [str(found.folder)], [(64, 96)], None, folder, lambda _: nullcontext(), pytest.fail)
+    assert {file.name for file in files} == {"any-96x64.onnx", "any-encoder-256.onnx"}
+    return {file.name: file for file in files}
+
+
+def test_any_painting_is_a_style_and_two_can_be_blended(pair: dict[str, Path], browser: Any, tmp_path: Path) -> None:
+    """As `edgestyle stylize --style` paints by the same two files, to within 2 of 255."""
+    site_folder = tmp_path / "site"
+    site_folder.mkdir()
+    registry.load(registry.DEMOS, "web").write(site_folder, list(pair.values()))
+    photos = images.sample_photos()
+    names = ("rocket", "astronaut")
+    for name in names:
+        images.write(tmp_path / f"{name}.png", photos[name])
+    styles = tuple(tmp_path / f"{name}.png" for name in names)
+
+    def expected(weights: tuple[float, float], strength: float) -> Any:
+        painter = open_painter(str(pair["any-96x64.onnx"]), None, Styling(styles, weights, strength))
+        return images.to_uint8(painter.paint(photos["coffee"]))
+
+    with site.serving(site_folder) as url, opened(browser, url) as page:
+        after(page, lambda: upload(page, encode(photos["coffee"])))
+        for style in styles:
+            after(page, lambda style=style: page.set_input_files("#painting", style))
+        assert np.abs(saved(page).astype(int) - expected((0, 1), 1)).max() <= 2
+        after(page, lambda: page.get_by_label("with").select_option("rocket"))
+        after(page, lambda: slide(page, "Blend", 25))
+        after(page, lambda: slide(page, "Strength", 50))
+        assert np.abs(saved(page).astype(int) - expected((0.25, 0.75), 0.5)).max() <= 2
 
 
 # What goes wrong -----------------------------------------------------------------------------------------------------

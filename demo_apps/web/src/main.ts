@@ -377,23 +377,31 @@ function showDivider(percent: number): void {
   stage.draw();
 }
 
-/** A photo is painted anew while a slider moves, at most one at a time. */
+/** A photo is painted anew while a slider moves: once at a time, and once more where it has moved meanwhile. */
 let repainting = false;
+let moved = false;
 
 function restyleSoon(): void {
+  moved = true;
   if (!tile()?.code) {
     stage.strength = strength();
     stage.draw();
   } else if (!repainting) {
-    repainting = true;
-    attempt(async () => {
-      try {
-        await restyle();
-        if (!camera.on) await paint();
-      } finally {
-        repainting = false;
-      }
-    });
+    attempt(repaint);
+  }
+}
+
+async function repaint(): Promise<void> {
+  repainting = true;
+  try {
+    for (moved = true; moved; ) {
+      moved = false;
+      say("busy", "Painting …");
+      await restyle();
+      if (!camera.on) await paint();
+    }
+  } finally {
+    repainting = false;
   }
 }
 
