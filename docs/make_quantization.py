@@ -30,6 +30,7 @@ from edgestyle.quantization.simulation import Simulation
 from edgestyle.quantization.sweep import Row, Sweep
 from edgestyle.report import markdown
 from edgestyle.report.document import Cell, Column, Document, Section, Table
+from edgestyle.target import Target
 
 PAGE = Path(__file__).with_name("quantization.md")
 WORST_LAYERS = 8
@@ -40,25 +41,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="*")
     parser.add_argument("--size", type=int, default=512)
+    parser.add_argument("--target", nargs="+", default=registry.names(registry.TARGETS))
+    parser.add_argument("--page", type=Path, default=PAGE)
     parser.add_argument("--folder", type=Path, default=Path("build/quantization"))
     args = parser.parse_args()
     size = (args.size, args.size)
     found = [checkpoint.find(model) for model in args.model] or checkpoint.zoo()
-    text = "\n".join(section for each in found for section in sections(each, size, args.folder / each.name))
+    targets = tuple(registry.load(registry.TARGETS, name) for name in args.target)
+    text = "\n".join(part for each in found for part in sections(each, targets, size, args.folder / each.name))
     machine = describe()
     about = f"{args.size}x{args.size}, {machine.cpu}, {machine.threads} threads, load {machine.load}; drift is the worst of four held-out photos."
     page = re.sub(
         r"(<!-- tables -->\n).*?(\n<!-- end -->)",
         lambda parts: f"{parts[1]}\n{about}\n\n{text}{parts[2]}",
-        PAGE.read_text(encoding="utf-8"),
+        args.page.read_text(encoding="utf-8"),
         flags=re.DOTALL,
     )
-    PAGE.write_text(page, encoding="utf-8")
+    args.page.write_text(page, encoding="utf-8")
 
 
-def sections(found: Checkpoint, size: tuple[int, int], folder: Path) -> Iterator[str]:
+def sections(found: Checkpoint, targets: tuple[Target, ...], size: tuple[int, int], folder: Path) -> Iterator[str]:
     """What is known of a network, as Markdown."""
-    targets = tuple(registry.load_all(registry.TARGETS))
     rows = list(sweep.run(Sweep(found, targets, size, folder), output.progress))
     columns = [Column(title, numeric=2 < i < 11) for i, title in enumerate(sweep_report.titles())]
     yield f"### {found.name}\n"
@@ -104,10 +107,11 @@ def observers(found: Checkpoint, size: tuple[int, int]) -> str:
 
 def compare(found: Checkpoint, size: tuple[int, int]) -> dict[str, list[Drift]]:
     """The drift of each held-out photo, by observer."""
-    net, target = found.network(), registry.load(registry.TARGETS, "onnx")
+    target = registry.load(registry.TARGETS, "onnx")
     quantize = registry.load(registry.SCHEMES, "int8").calibrated["onnx"]
     runner = registry.load(registry.RUNNERS, "onnxruntime-cpu")
     seen, held_out = photos.load(None, size), exporting.check_photos(size)
+    net = found.network()
     with torch.inference_mode():
         expected = [net(torch.from_numpy(photo)).numpy() for photo in held_out]
     result: dict[str, list[Drift]] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,7 @@ def write_integers(path: Path, calibration: Calibration, activation_bits: int) -
     if activation_bits == 8:  # LiteRT has no kernel for 16
         _shuffle_integers(model)
         _clip_by_rounding(model)
+    _shorten_names(model)
     path.write_bytes(tflite_model.pack(model))
 
 
@@ -185,6 +187,28 @@ def _shuffle_integers(model: Any) -> None:
         after.inputs, after.outputs = op.outputs, [floats]
         graph.operators.insert(graph.operators.index(op) + 1, after)
     _drop_round_trips(model)
+
+
+def _shorten_names(model: Any) -> None:
+    """Leave of litert-torch's names what tells the layer, in place: a fiftieth of a small file is names.
+
+    "ChannelLast/FeedForward_net/Sequential_trunk/Residual_0/Conv2d_conv1" becomes "ChannelLast/_net/_trunk/_0/_conv1";
+    of the paths of several modules in one name the first and the last stay, and a number tells equal names apart.
+    """
+
+    def short(path: str) -> str:
+        wrapper, *modules = path.split("/")
+        return "/".join([wrapper, *(f"_{module.rpartition('.')[2].partition('_')[2]}" for module in modules)])
+
+    graph = model.subgraphs[0]
+    ends = {*graph.inputs, *graph.outputs}
+    taken: Counter[str] = Counter()
+    for index, tensor in enumerate(graph.tensors):
+        paths = [part for part in tensor.name.decode().split(";") if "/" in part]
+        if paths and index not in ends:
+            name = ";".join(dict.fromkeys([short(paths[0]), short(paths[-1])]))
+            taken[name] += 1
+            tensor.name = f"{name};{taken[name]}".encode()
 
 
 def _clip_by_rounding(model: Any) -> None:

@@ -12,10 +12,8 @@ from torch import nn
 from edgestyle import checkpoint, cli, images
 from edgestyle.drift import measure
 from edgestyle.errors import ConfigError
-from edgestyle.feedforward import FeedForward, FeedForwardConfig, deploy
 from edgestyle.quantization import photos
 from edgestyle.quantization.calibration import Calibration, calibrate
-from edgestyle.quantization.equalisation import equalise
 from edgestyle.quantization.simulation import Simulation
 from edgestyle.training.photos import Photos
 from edgestyle.training.qat import QatConfig, QatProgress, fine_tune, fine_tune_checkpoint
@@ -171,21 +169,6 @@ def test_a_checkpoint_keeps_its_record(tiny_checkpoint: Checkpoint, tmp_path: Pa
     assert tuned.config.training["qat"]["start_sha256"] == tiny_checkpoint.sha256()
     assert tuned.sha256() != tiny_checkpoint.sha256()
     tuned.network()
-
-
-def test_equalising_changes_nothing_but_the_ranges_of_channels(seen: list[images.Image]) -> None:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        net = deploy(FeedForward(FeedForwardConfig(width=8, trunk_width=16, trunk_blocks=2)))
-        net.stem.weight.mul_(torch.logspace(0, 1, 8)[:, None, None, None])
-        net.trunk[1].conv1.weight.mul_(torch.logspace(0, 1, 16)[:, None, None, None])  # type: ignore[operator, union-attr]
-    equal = equalise(net, seen)
-    ranges = []
-    for photo in map(torch.from_numpy, seen):
-        torch.testing.assert_close(equal(photo), net(photo))
-        ranges.append(equal.stem(photo - net.grey).abs().amax((0, 2, 3)))
-    channels = torch.stack(ranges).amax(0)
-    assert channels.min() > 0.4 * channels.max()
 
 
 # The command --------------------------------------------------------------------------------------------------------

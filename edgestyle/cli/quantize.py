@@ -40,6 +40,9 @@ to 'edgestyle export --quantize int8 --mixed'.
 """
 
 
+_ONE_PHOTO = "calibrated on one photo; other photos may pass its ranges, give a dozen"
+
+
 def add(subparsers: Any) -> None:
     """Add the command's parser."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
@@ -123,7 +126,7 @@ def calibrate(found: Checkpoint, size: Size, folder: Path | None, part: Part | N
     with output.progress(f"finding the ranges of {found.name}"):
         calibration = exporting.calibrate(found, size, folder, part)
     if calibration.photos == 1:
-        output.note("calibrated on one photo; other photos may pass its ranges, give a dozen")
+        output.note(_ONE_PHOTO)
     return calibration
 
 
@@ -139,11 +142,13 @@ def _progress(text: str) -> Iterator[None]:
 
 
 def _sweep(args: argparse.Namespace, found: Checkpoint, size: tuple[int, int]) -> int:
-    from edgestyle import settings
+    from edgestyle import images, settings
     from edgestyle.exporting import size_text
     from edgestyle.quantization import sweep, sweep_report
     from edgestyle.report import write
 
+    if args.calibration and len(images.find([args.calibration])) == 1:
+        output.note(_ONE_PHOTO)
     folder = args.report or Path("build") / f"sweep-{found.name}-{size_text(size)}"
     wanted = sweep.Sweep(
         found,
@@ -172,7 +177,7 @@ def _print_rows(rows: Sequence[Row]) -> None:
     from edgestyle.quantization.sweep_report import cells, titles
 
     numbers = titles()[3:-1]
-    output.table(titles(), [[cell.text for cell in cells(row)] for row in rows], right=numbers)
+    output.table(titles(), [[cell.text for cell in cells(row, rows)] for row in rows], right=numbers)
 
 
 # --sensitivity and --mixed ------------------------------------------------------------------------------------------

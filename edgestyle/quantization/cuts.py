@@ -15,6 +15,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor, fx
 
+_SHARE = 1e-3
+"""Of a channel's numbers at either end may lie outside: where a scale is near to 0, x may be of any size."""
+_MARGIN = 3.0
+"""By how much more than an activation lets through x may move it: scale and shift are rounded too."""
 Ends = tuple[float, float]
 EVERYTHING: Ends = (-math.inf, math.inf)
 
@@ -49,7 +53,7 @@ class Cuts:
     def look(self, name: str, value: Tensor) -> None:
         """Take in a value (1, C, h, w) of the photo of the moment, in the order in which they are computed."""
         if name in self._wanted:
-            self._last[name] = value.amin((0, 2, 3)), value.amax((0, 2, 3))
+            self._last[name] = channel_ends(value)
         m = self._modulations.get(name)
         if m:
             x, scale, shift = (self._last[n.name] for n in (m.x, m.scale, m.shift))
@@ -67,6 +71,13 @@ class Cuts:
 
     def _widen(self, name: str, ends: Ends) -> None:
         self._ends[name] = _union(self._ends.get(name, ends), ends)
+
+
+def channel_ends(value: Tensor) -> tuple[Tensor, Tensor]:
+    """Between what each channel of (1, C, h, w) lies, but for the rarest thousandth at either end: (C,) each."""
+    flat = value.detach()[0].flatten(1)
+    rare = int(flat.shape[1] * _SHARE)
+    return flat.kthvalue(rare + 1, dim=1).values, flat.kthvalue(flat.shape[1] - rare, dim=1).values
 
 
 def activation_ends(node: fx.Node) -> Ends | None:
@@ -111,7 +122,7 @@ def _let_through(ends: Ends, x: tuple[Tensor, Tensor], scale: Tensor, shift: Ten
     if not moves.any():
         return 0.0, 0.0
     scale, shift, low, high = scale[moves], shift[moves], x[0][moves], x[1][moves]
-    first, second = (ends[0] - shift) / scale, (ends[1] - shift) / scale
+    first, second = (ends[0] - _MARGIN - shift) / scale, (ends[1] + _MARGIN - shift) / scale
     high = high.minimum(first.maximum(second))
     low = low.maximum(first.minimum(second)).minimum(high)
     return low.min().item(), high.max().item()

@@ -26,7 +26,6 @@ from edgestyle.errors import CheckError, ConfigError
 from edgestyle.feedforward import FeedForward, deploy
 from edgestyle.images import Image
 from edgestyle.quantization.calibration import calibrate
-from edgestyle.quantization.equalisation import equalise
 from edgestyle.quantization.simulation import Simulation
 from edgestyle.training.photos import Photos
 
@@ -55,12 +54,14 @@ class QatConfig:
     """How much that of the float picture against the one that the network painted at the start counts."""
     learning_rate: float = 3e-4
     """Adam's; it falls to zero along half a cosine."""
+    perceive_every: int = 4
+    """Steps after which content and style are looked at: that costs more than all else together."""
     ranges_every: int = 100
     """Steps after which the ranges are found again."""
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "ranges_every"):
+        for name in ("steps", "batch", "perceive_every", "ranges_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if self.crop % 8 or self.crop < 64:
@@ -120,7 +121,7 @@ def fine_tune(
         for group in optimizer.param_groups:
             group["lr"] = config.rate(step)
         batch = photos.crops(config.batch, config.crop + 2 * config.context, config.scales, generator)
-        total, errors = _losses(config, batch, start, net, integers, perceive)
+        total, errors = _losses(config, batch, start, net, integers, None if step % config.perceive_every else perceive)
         if not torch.isfinite(total):
             raise CheckError(f"the loss is {total.item()} at step {step}; try a smaller learning rate")
         optimizer.zero_grad()
@@ -142,7 +143,7 @@ def fine_tune_checkpoint(
     perceive: Perceive | None = None,
     report: Callable[[QatProgress], None] = lambda _: None,
 ) -> Checkpoint:
-    """Equalise a checkpoint, fine-tune it for int8 and write the result, under the name of its folder.
+    """Fine-tune a checkpoint for int8 and write the result, under the name of its folder.
 
     The record of its training is kept; that of the fine-tuning is added to it under "qat".
 
@@ -164,7 +165,7 @@ def fine_tune_checkpoint(
         last[0] = progress
         report(progress)
 
-    net = fine_tune(equalise(found.network(), calibration_photos), photos, calibration_photos, config, perceive, keep)
+    net = fine_tune(found.network(), photos, calibration_photos, config, perceive, keep)
     record = {
         **asdict(config),
         "start_sha256": found.sha256(),
@@ -178,7 +179,7 @@ def fine_tune_checkpoint(
     return checkpoint.write(out, about, net)
 
 
-def _in_integers(net: nn.Module, calibration_photos: Sequence[Image]) -> Simulation:
+def _in_integers(net: FeedForward, calibration_photos: Sequence[Image]) -> Simulation:
     """The network as its int8 file computes, with the ranges that it has now."""
     frozen = copy.deepcopy(net).requires_grad_(False)
     return Simulation(net, calibrate(frozen, calibration_photos))
