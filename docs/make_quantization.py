@@ -92,7 +92,7 @@ def agreement(rows: Sequence[Row], size: tuple[int, int], folder: Path) -> str:
         f"{a} and {b} {worst(map(measure, pictures[a], pictures[b])).psnr_db:.1f} dB"
         for a, b in combinations(pictures, 2)
     ]
-    return f"The same int8 network on two runtimes: {', '.join(pairs)}."
+    return f"The same int8 network on two runtimes: {', '.join(pairs)}." if pairs else ""
 
 
 def observers(found: Checkpoint, size: tuple[int, int]) -> str:
