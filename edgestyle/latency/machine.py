@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from edgestyle import __version__
+from edgestyle import __version__, processors
 
 _RUNTIMES = ("onnxruntime", "onnxruntime-qnn", "ai-edge-litert", "coremltools", "torch")
 _GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
@@ -61,17 +61,12 @@ def describe() -> Machine:
         system=platform.system(),
         architecture=platform.machine(),
         cpu=_cpu(),
-        threads=threads(),
+        threads=processors.usable(),
         memory_mb=_memory_mb(),
         governor=_GOVERNOR.read_text().strip() if _GOVERNOR.is_file() else None,
         load=load,
         versions=_versions(),
     )
-
-
-def threads() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def free_bytes() -> int | None:

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from edgestyle import artifacts, checkpoint, exporting, images, parts, registry
+from edgestyle import artifacts, checkpoint, exporting, images, parts, processors, registry
 from edgestyle.checkpoint import Checkpoint
 from edgestyle.errors import EdgestyleError
 from edgestyle.files import write_text
-from edgestyle.latency import collect, machine, plan, report
+from edgestyle.latency import collect, plan, report
 from edgestyle.latency.collect import Findings
 from edgestyle.latency.measure import Effort
 from edgestyle.latency.plan import Job
@@ -51,7 +51,7 @@ class Magenta(File):
         import numpy as np
         from ai_edge_litert.interpreter import Interpreter
 
-        interpreter = Interpreter(str(self.path), num_threads=machine.threads())
+        interpreter = Interpreter(str(self.path), num_threads=processors.usable())
         interpreter.allocate_tensors()
         picture, style = sorted(interpreter.get_input_details(), key=lambda end: end["shape"][3])
         height, width = (int(side) for side in picture["shape"][1:3])

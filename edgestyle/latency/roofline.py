@@ -6,8 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from edgestyle import isolate
-from edgestyle.latency import machine
+from edgestyle import isolate, processors
 
 _SIDE = 1024
 """Of the matrices that are multiplied: large enough to keep every core busy, small enough for their caches."""
@@ -44,7 +43,7 @@ def measure_here() -> Peak:
     """The same, in this process."""
     import torch
 
-    torch.set_num_threads(machine.threads())
+    torch.set_num_threads(processors.usable())
     a, b, c = (torch.rand(_SIDE, _SIDE) for _ in range(3))
     source, target = (torch.zeros(_BYTES, dtype=torch.uint8) for _ in range(2))
     multiply = _best_s(lambda: torch.mm(a, b, out=c))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgestyle import processors
 from edgestyle.errors import CheckError, ConfigError, MissingExtraError
 from edgestyle.manifest import CODE, METADATA_KEY, Contract, Layout, parse_contract
 from edgestyle.quiet import quiet
@@ -135,7 +135,7 @@ def open_file(path: Path, kernels: str = "AUTO") -> LiteRtSession:
         with quiet():
             interpreter = Interpreter(
                 model_content=content,
-                num_threads=os.cpu_count(),
+                num_threads=processors.usable(),
                 experimental_op_resolver_type=OpResolverType[kernels],
             )
             interpreter.allocate_tensors()

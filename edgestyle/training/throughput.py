@@ -17,6 +17,8 @@ import time
 from statistics import median
 from typing import Any
 
+from edgestyle import processors
+
 WARM_UP = 2
 """Steps before time is taken."""
 
@@ -74,7 +76,7 @@ def main() -> None:
         if os.environ.get("RANK", "0") == "0":
             print(json.dumps(numbers))  # noqa: T201  # to the process that measures
         return
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = processors.usable()
     found: dict[int, list[dict[str, float]]] = {}
     for _ in range(args.rounds):
         for processes in args.processes:
