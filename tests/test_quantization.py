@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -123,15 +124,36 @@ def test_tensors_are_recognised_and_their_scale_with_them(small: nn.Module) -> N
             "d": torch.sigmoid(logits),
             "own": act.mean((2, 3)),
         }
-    ranges = calibration.match({name: value.numpy() for name, value in computed.items()})
+    tensors = {name: value.numpy() for name, value in computed.items()}
+    ranges = calibration.match(tensors)
     by_name = {value.name: value.range for value in calibration.values}
     assert ranges.keys() == {"photo", *"abcd"}
     assert ranges["photo"].high == pytest.approx(255, rel=1e-3)
     assert ranges["a"].high == pytest.approx(255 * by_name["sub"].high, rel=1e-3)
     assert ranges["b"] == by_name["relu6"]
-    del computed["b"]
+    pixels = calibration.match({**tensors, "photo": tensors["photo"] / 256})["photo"]
+    assert pixels.high == pytest.approx(255 / 256, abs=1e-6)  # 1/256 each, as Core ML counts, not 1/255
+    nearly = calibration.match({**tensors, "b": tensors["b"] * 1.001})
+    assert nearly["b"] == by_name["relu6"]  # fp16 makes as much
     with pytest.raises(CheckError, match="nothing like 'relu6'"):
-        calibration.match({name: value.numpy() for name, value in computed.items()})
+        calibration.match({name: tensor for name, tensor in tensors.items() if name != "b"})
+
+
+def test_a_value_that_fp16_moved_is_recognised_where_no_other_is_near(small: nn.Module) -> None:
+    """An activation that has cut off nearly everything is told by the few numbers that are left."""
+    calibration = calibrate(small, photos.load(None, SIZE), "minmax")
+    (relu,) = (value for value in calibration.values if value.name == "relu6")
+    others = tuple(value for value in calibration.values if value is not relu)
+    shape = relu.fingerprint.shape + np.float64(0.03)
+    moved = replace(relu, fingerprint=replace(relu.fingerprint, shape=shape))
+    with torch.inference_mode():
+        photo = torch.from_numpy(calibration.photo)
+        act = nn.functional.relu6(small.first(photo - photo.mean((2, 3), keepdim=True)))  # type: ignore[operator]
+    found = replace(calibration, values=(moved,)).match({"act": act.numpy()})
+    assert found == {"act": relu.range}
+    twin = replace(moved, name="twin", fingerprint=replace(relu.fingerprint, shape=shape + 0.03))
+    with pytest.raises(CheckError, match="nothing like"):
+        replace(calibration, values=(moved, twin, *others)).match({"act": act.numpy()})
 
 
 def test_what_is_made_of_the_photo_by_numbers_alone_is_exact_in_8_bits() -> None:

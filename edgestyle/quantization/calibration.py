@@ -8,6 +8,7 @@ tensors are recognised. What a file computes in a way of its own is not in the t
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
 
 _TOLERANCE = 0.02
 """Largest difference of two fingerprints of one value; fp16 weights, deep in a network, make about 0.002 of it."""
+_CLEAR, _CLEARLY = 0.06, 10
+"""It may be so large where the next value is so many times as far: what an activation has cut off nearly everywhere is
+told by few numbers, and fp16 weights move them more."""
+_SAME_SCALE = 0.002
+"""Largest difference of scale that is fp16's. A file may also count in another unit: Core ML's pixels are 1/256 each."""
 _SAMPLE = 65536
 """About how many numbers of each value and photo are counted."""
 _SAME = 1e-6
@@ -172,11 +178,12 @@ class Calibration:
         if tensor.dtype.kind != "f" or not tensor.any():
             return None
         print_ = Fingerprint.of(tensor)
-        nearest = min(self.values, key=lambda value: value.fingerprint.distance(print_))
-        if nearest.fingerprint.distance(print_) > _TOLERANCE:
+        distances = sorted((value.fingerprint.distance(print_), i) for i, value in enumerate(self.values))
+        (distance, i), (second, _) = distances[0], (*distances[1:2], (math.inf, -1))[0]
+        if distance > _TOLERANCE and not (distance <= _CLEAR and distance <= second / _CLEARLY):
             return None
-        factor = print_.rms / nearest.fingerprint.rms
-        return nearest, factor if abs(factor - 1) > _TOLERANCE else 1
+        factor = print_.rms / self.values[i].fingerprint.rms
+        return self.values[i], factor if abs(factor - 1) > _SAME_SCALE else 1
 
 
 def calibrate(net: nn.Module, photos: Sequence[Image], observer: str = DEFAULT) -> Calibration:
