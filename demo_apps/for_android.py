@@ -5,28 +5,12 @@ Its source is android/; models lie in the app's assets, what tests them in those
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from edgestyle.demo import Demo
 
-from .projects import add_filter, copy_app
-
-SOURCE = Path(__file__).parent / "android"
-MODELS, GOLDEN = "app/src/main/assets/models", "app/src/androidTest/assets/models"
-"""Where models lie in the project, and what tests them."""
-
-
-def write(folder: Path, files: Sequence[Path]) -> None:
-    """Write the project into an empty folder, with exported files.
-
-    Raises:
-        UsageError: A network takes its style as a second input.
-        ConfigError: Something that belongs to a file is missing.
-    """
-    copy_app(SOURCE, folder)
-    for file in files:
-        add_filter(file, folder / MODELS, folder / GOLDEN)
+from .projects import write_app
 
 
 def next_steps(folder: Path) -> list[str]:
@@ -42,6 +26,11 @@ DEMO = Demo(
     title="the app for Android",
     targets=("tflite",),
     sizes=((512, 512),),
-    write=write,
+    write=partial(
+        write_app,
+        source=Path(__file__).parent / "android",
+        models="app/src/main/assets/models",
+        golden="app/src/androidTest/assets/models",
+    ),
     next_steps=next_steps,
 )

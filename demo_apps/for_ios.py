@@ -5,28 +5,12 @@ Its source is ios/; Xcode takes into the app and its tests what lies in their fo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from edgestyle.demo import Demo
 
-from .projects import add_filter, copy_app
-
-SOURCE = Path(__file__).parent / "ios"
-MODELS, GOLDEN = "EdgeStyleDemo/Models", "EdgeStyleDemoTests/Golden"
-"""Where models lie in the project, and what tests them."""
-
-
-def write(folder: Path, files: Sequence[Path]) -> None:
-    """Write the project into an empty folder, with exported files.
-
-    Raises:
-        UsageError: A network takes its style as a second input.
-        ConfigError: Something that belongs to a file is missing.
-    """
-    copy_app(SOURCE, folder)
-    for file in files:
-        add_filter(file, folder / MODELS, folder / GOLDEN)
+from .projects import write_app
 
 
 def next_steps(folder: Path) -> list[str]:
@@ -42,6 +26,11 @@ DEMO = Demo(
     title="the app for iOS",
     targets=("coreml",),
     sizes=((512, 512),),
-    write=write,
+    write=partial(
+        write_app,
+        source=Path(__file__).parent / "ios",
+        models="EdgeStyleDemo/Models",
+        golden="EdgeStyleDemoTests/Golden",
+    ),
     next_steps=next_steps,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from edgestyle.errors import ConfigError, UsageError
@@ -12,9 +13,27 @@ _BUILT = ("build", ".gradle", ".idea", "local.properties", "xcuserdata", ".DS_St
 """What Android Studio and Xcode leave in a project that was opened."""
 
 
-def copy_app(source: Path, folder: Path) -> None:
-    """Copy an app's source into an empty folder, without what was built there."""
+def write_app(folder: Path, files: Sequence[Path], source: Path, models: str, golden: str) -> None:
+    """Write a phone's project into an empty folder, with exported files of networks with one input, a photo.
+
+    Args:
+        folder: The project to be.
+        files: Exported files.
+        source: The app's own source; what was built there stays behind.
+        models: Folder in the project for files and manifests.
+        golden: Folder in the project for what tests them.
+
+    Raises:
+        UsageError: A network takes its style as a second input.
+        ConfigError: Something that belongs to a file is missing.
+    """
     shutil.copytree(source, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*_BUILT))
+    for file in files:
+        if add_model(file, folder / models, folder / golden).contract.role != "filter":
+            raise UsageError(
+                f"{file} takes its style as a second input, which this app does not give; fold one in "
+                "('edgestyle export --style' or 'edgestyle specialize')"
+            )
 
 
 def add_model(file: Path, models: Path, golden: Path) -> Manifest:
@@ -31,17 +50,6 @@ def add_model(file: Path, models: Path, golden: Path) -> Manifest:
     for part in manifest.golden.files:
         _copy(file.with_name(part.name), golden)
     return manifest
-
-
-def add_filter(file: Path, models: Path, golden: Path) -> None:
-    """`add_model` for apps that call networks with one input, a photo.
-
-    Raises:
-        UsageError: The network takes its style as a second input.
-        ConfigError: Something that belongs to the file is missing.
-    """
-    if not add_model(file, models, golden).contract.styles:
-        raise UsageError(f"{file} takes any painting as its style; this app runs networks that have learned theirs")
 
 
 def _copy(path: Path, folder: Path) -> None:

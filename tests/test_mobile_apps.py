@@ -278,7 +278,7 @@ def test_a_file_without_its_golden_bundle_is_told_and_nothing_is_written(
 
 
 @pytest.mark.parametrize("platform", PLACES)
-def test_networks_that_have_learned_no_painting_are_refused(
+def test_networks_that_take_their_style_as_an_input_are_refused(
     projects: dict[str, Path], platform: str, tmp_path: Path
 ) -> None:
     _, models, bundle, suffix = PLACES[platform]
@@ -286,9 +286,9 @@ def test_networks_that_have_learned_no_painting_are_refused(
         shutil.copytree(projects[platform] / folder, tmp_path / "files", dirs_exist_ok=True)
     file = tmp_path / "files" / f"{ZOO[0]}-64{suffix}"
     manifest = json.loads(manifest_path(file).read_text(encoding="utf-8"))
-    manifest["contract"]["styles"] = []
+    manifest["contract"]["role"] = "transformer"
     manifest_path(file).write_text(json.dumps(manifest), encoding="utf-8")
-    with pytest.raises(UsageError, match="takes any painting as its style"):
+    with pytest.raises(UsageError, match="takes its style as a second input"):
         registry.load(registry.DEMOS, platform).write(tmp_path / "app", [file])
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
     budgets = settings.load(args.config)
     if args.report:
         make_folder(args.report)  # before the long work, not after it
-    findings = collect.Findings(Effort(runs=args.runs), args.threshold / 100, args.memory, _progress)
+    findings = collect.Findings(Effort(runs=args.runs), args.threshold / 100, args.memory, interrupts.progress)
     interrupted = None
     try:
         jobs = _measuring(args)(args, findings)
@@ -224,14 +223,6 @@ def _show_url(url: str) -> None:
     from edgestyle.browser.measuring import qr
 
     output.note(f"{qr(url)}\nopen {url} on the device, and keep this command running; Ctrl-C ends it")
-
-
-@contextmanager
-def _progress(text: str) -> Iterator[None]:
-    interrupts.check()
-    with output.progress(text):
-        yield
-    interrupts.check()
 
 
 # Results ------------------------------------------------------------------------------------------------------------

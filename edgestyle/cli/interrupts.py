@@ -9,6 +9,8 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from edgestyle.cli import output
+
 _received: list[int] = []
 """Signals that have come since `interruptible` began."""
 
@@ -49,3 +51,12 @@ def check() -> None:
     interruption = received()
     if interruption:
         raise interruption
+
+
+@contextmanager
+def progress(text: str) -> Iterator[None]:
+    """`output.progress` of work that is not begun once the command was interrupted, nor followed by more."""
+    check()
+    with output.progress(text):
+        yield
+    check()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -130,14 +129,6 @@ def calibrate(found: Checkpoint, size: Size, folder: Path | None, part: Part | N
     return calibration
 
 
-@contextmanager
-def _progress(text: str) -> Iterator[None]:
-    interrupts.check()
-    with output.progress(text):
-        yield
-    interrupts.check()
-
-
 # --sweep ------------------------------------------------------------------------------------------------------------
 
 
@@ -159,7 +150,7 @@ def _sweep(args: argparse.Namespace, found: Checkpoint, size: tuple[int, int]) -
         tuple(args.scheme),
         settings.load().gate,
     )
-    rows = list(sweep.run(wanted, _progress))
+    rows = list(sweep.run(wanted, interrupts.progress))
     result = sweep_report.as_json(rows)
     write.write(folder, sweep_report.document(found.name, size, rows, folder), result, sweep_report.cases(rows))
     if args.json:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,8 +97,8 @@ def run(args: argparse.Namespace) -> int:
         flicker=args.flicker,
         lpips=more.load_lpips(*args.lpips) if args.lpips else None,
     )
-    results = list(validation.validate(paths, request, _progress))
-    traces = validation.trace(results, _progress) if args.trace else None
+    results = list(validation.validate(paths, request, interrupts.progress))
+    traces = validation.trace(results, interrupts.progress) if args.trace else None
     result = report.as_json(results, traces)
     if args.report:
         write.write(args.report, report.document(results, traces), result, report.cases(results))
@@ -113,14 +112,6 @@ def run(args: argparse.Namespace) -> int:
         if args.report:
             output.say(f"{args.report / 'index.html'}")
     return 0 if result["passed"] else 1
-
-
-@contextmanager
-def _progress(text: str) -> Iterator[None]:
-    interrupts.check()
-    with output.progress(text):
-        yield
-    interrupts.check()
 
 
 def _photos(arguments: list[str] | None) -> dict[str, Image]:

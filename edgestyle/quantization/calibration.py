@@ -32,7 +32,7 @@ _CLEAR, _CLEARLY = 0.06, 10
 """It may be so large where the next value is so many times as far: what an activation has cut off nearly everywhere is
 told by few numbers, and fp16 weights move them more."""
 _SAME_SCALE = 0.002
-"""Largest difference of scale that is fp16's. A file may also count in another unit: Core ML's pixels are 1/256 each."""
+"""Largest difference of scale that is fp16's. A file may also count in another unit: Core ML's pixels are 1/256."""
 _SAMPLE = 65536
 """About how many numbers of each value and photo are counted."""
 _SAME = 1e-6
