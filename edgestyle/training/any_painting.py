@@ -1,13 +1,11 @@
 """Training of the adain family: a folder of photos and a folder of paintings in, a pair of networks out.
 
 Each step paints crops of photos by the codes of paintings drawn at random, and compares them as the training of one
-painting does (`edgestyle.losses`), with four differences:
+painting does (`edgestyle.losses`), with three differences:
 
 - The Gram distance of each layer counts as `log(1 + distance)`. It is relative to the painting's own, so that a few
   paintings of little contrast would outweigh all others.
 - Every second step also paints small crops by a code of zeros, which must give them back: that is what strength 0 is.
-- The same photo a few pixels to the side must give the same picture a few pixels to the side. Networks that work at 1/8
-  of the size otherwise find that a lattice of 8 pixels is a texture too.
 - Paintings are mirrored and cut, so that a code says what is anywhere in the painting.
 """
 
@@ -30,22 +28,23 @@ from edgestyle.checkpoint import CheckpointConfig
 from edgestyle.errors import CheckError, ConfigError, ImageError, UsageError
 from edgestyle.losses import (
     CONTENT_LAYER,
+    GREY_LEVEL,
     STYLE_LAYERS,
     content_loss,
     gram_loss,
     gram_matrix,
     shrink,
+    stability_loss,
     total_variation,
 )
 from edgestyle.perceptual import PerceptualNetwork
 from edgestyle.training import state
+from edgestyle.training.loop import deferred_interrupt, update_average
 from edgestyle.training.photos import Photos, load_painting
 from edgestyle.training.record import machine
 
 SCALES = (1, 2)
 """Style is compared at 1/n of the picture's size."""
-_MARGIN = 16
-"""Pixels at the border that need not be steady: there the padding is seen."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +60,8 @@ class AnyPaintingConfig:
     """Side in pixels of what the losses see of a crop; a multiple of 8."""
     context: int = 24
     """Pixels around it that only the network sees, on average; a multiple of 8."""
+    shift: int = 40
+    """Pixels by which the photos are moved, at most, to see how steady their pictures are; see `loop.TrainConfig`."""
     scales: tuple[int, int] = (352, 576)
     """Short side of the photos that crops are cut from, drawn evenly between the two."""
     style_size: int = 512
@@ -68,22 +69,22 @@ class AnyPaintingConfig:
     content_weight: float = 1.0
     style_weight: float = 1.0
     variation_weight: float = 15.0
-    steadiness_weight: float = 60.0
+    stability_weight: float = 2e-3
     identity_weight: float = 4.0
     learning_rate: float = 1.5e-3
     """Adam's; a third of it for the encoder. It falls to zero over the last 40 % of the steps."""
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, low in (("steps", 1), ("batch", 1), ("crop", 64), ("context", 0), ("style_size", 64)):
+        for name, low in (("steps", 1), ("batch", 1), ("crop", 64), ("context", 0), ("shift", 0), ("style_size", 64)):
             value = getattr(self, name)
             if value < low or (name in ("crop", "context") and value % 8):
                 multiple = ", a multiple of 8" if name in ("crop", "context") else ""
                 raise ConfigError(f"{name} is {value}; it must be at least {low}{multiple}")
 
     @property
-    def side(self) -> int:
-        """Side of a crop with its context, in pixels."""
+    def seen(self) -> int:
+        """Side of what the networks see of a crop, in pixels."""
         return self.crop + 2 * self.context
 
     def rate(self, step: int) -> float:
@@ -173,7 +174,7 @@ class AnyPaintingRun:
             config.content_weight * losses["content"]
             + config.style_weight * losses["style"]
             + config.variation_weight * losses["variation"]
-            + config.steadiness_weight * losses["steadiness"]
+            + config.stability_weight * losses["stability"]
             + config.identity_weight * losses["identity"]
         )
         if not torch.isfinite(total):
@@ -183,33 +184,30 @@ class AnyPaintingRun:
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), 5.0)
         self.optimizer.step()
         self.step += 1
-        decay = min(0.998, self.step / (self.step + 10))
-        with torch.no_grad():
-            for average, current in zip(self.average.parameters(), self.net.parameters(), strict=True):
-                average.lerp_(current, 1 - decay)
+        update_average(self.average, self.net, self.step)
         return {name: value.item() for name, value in losses.items()}
 
     def _losses(self, photos: Photos, paintings: Paintings, network: PerceptualNetwork) -> dict[str, Tensor]:
-        config, side = self.config, self.config.side
+        config, side = self.config, self.config.seen
         down, right, top, left, *chosen = self._draw(
-            9, 9, *[2 * config.context + 1] * 2, *[len(paintings)] * config.batch
+            *[config.shift + 1] * 2, *[2 * config.context + 1] * 2, *[len(paintings)] * config.batch
         )
-        wide = photos.crops(config.batch, side + 8, config.scales, self.generator)
+        wide = photos.crops(config.batch, side + config.shift, config.scales, self.generator)
         seen = wide[:, :, :side, :side]
         views = torch.stack([paintings.view(index, self.generator) for index in chosen])
         with torch.autocast("cpu", torch.bfloat16):
             code = self.net.encoder(views.to(memory_format=torch.channels_last))
             whole = self.net.transformer(seen, code).float()
-            moved = self.net.transformer(wide[:, :, down : down + side, right : right + side], code).float()
+            moved = wide[:, :, down : down + side, right : right + side]
+            noise = GREY_LEVEL * torch.randn(moved.shape, generator=self.generator)
+            again = self.net.transformer(moved + noise, code).float()
             inside = (..., slice(top, top + config.crop), slice(left, left + config.crop))
             content, style = compare(network, whole[inside], seen[inside], [paintings.grams(index) for index in chosen])
-        end, m = side - _MARGIN, _MARGIN
-        here, there = whole[:, :, down + m : end, right + m : end], moved[:, :, m : end - down, m : end - right]
         return {
             "content": content.mean(),
             "style": style.mean(),
             "variation": total_variation(whole[inside]).mean(),
-            "steadiness": (here - there).square().mean(),
+            "stability": stability_loss(whole[:, :, down:, right:], again[:, :, : side - down, : side - right]).mean(),
             "identity": self._identity(photos) if self.step % 2 == 0 else content.new_zeros(()),
         }
 
@@ -295,8 +293,6 @@ def train(
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed or SIGTERM came; the state after the last whole step has been saved.
     """
-    from edgestyle.training.loop import deferred_interrupt
-
     means: dict[str, float] = {}
     with deferred_interrupt() as signals:
         while run.step < run.config.steps and run.seconds < seconds:

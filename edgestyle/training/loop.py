@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from edgestyle.errors import CheckError, ConfigError
 from edgestyle.feedforward import FeedForward, FeedForwardConfig, deploy, specialize
@@ -202,7 +202,7 @@ class Run:
             )
         self._stepper.step()
         self.step += 1
-        self._update_average()
+        update_average(self.average, self.net, self.step)
         means = {name: getattr(losses, name).mean().item() for name in ("content", "style", "variation")}
         return {**means, "stability": stability.mean().item(), "total": total.item()}
 
@@ -235,13 +235,6 @@ class Run:
         """Which painting each picture is to look like, (B, S); None for a network of one painting."""
         styles = self.config.network.styles
         return draw_styles(count, styles, self.generator).to(self.fabric.device) if styles > 1 else None
-
-    def _update_average(self) -> None:
-        """Exponential moving average of the weights (Polyak & Juditsky 1992): smoother than any single step."""
-        decay = min(0.998, self.step / (self.step + 10))
-        with torch.no_grad():
-            for average, current in zip(self.average.parameters(), self.net.parameters(), strict=True):
-                average.lerp_(current, 1 - decay)
 
     def result(self) -> FeedForward:
         """The averaged network in deploy form, on the CPU."""
@@ -303,6 +296,17 @@ class Run:
             interrupted, diverged, seconds = bool(all_[0]), bool(all_[1]), all_[2].item()
         self.seconds += seconds
         return interrupted, diverged
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, net: nn.Module, step: int) -> None:
+    """Move an exponential average of weights towards those after `step` steps (Polyak & Juditsky 1992), in place.
+
+    Smoother than any single step.
+    """
+    decay = min(0.998, step / (step + 10))
+    for mean, current in zip(average.parameters(), net.parameters(), strict=True):
+        mean.lerp_(current, 1 - decay)
 
 
 def adapt(net: FeedForward, styles: int) -> FeedForward:
