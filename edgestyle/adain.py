@@ -37,8 +37,8 @@ class AdaINConfig:
     """Channels of the transformer at 1/4 of the picture's size."""
     trunk_width: int = 64
     """Channels at 1/8 of the picture's size, where most of the work is done."""
-    trunk_blocks: int = 5
-    """Inverted residuals at 1/8, each with an adaptive instance norm."""
+    trunk_blocks: int = 2
+    """Residual blocks at 1/8, two plain 3x3 convolutions each, with an adaptive instance norm after each."""
     blocks: int = 1
     """Inverted residuals at 1/4, after the trunk, scaled and shifted by the code but without a norm."""
     expansion: int = 2
@@ -174,43 +174,83 @@ class Modulation(nn.Module):
 
 
 class StyledResidual(nn.Module):
-    """1x1 expand, 3x3 depthwise, 1x1 project, AdaIN, plus the input; ReLU6 inside.
+    """Two plain 3x3 convolutions, AdaIN after each, plus the input; ReLU6 between them. (B, C, h, w) -> the same."""
 
-    Without `normed` the code scales and shifts what comes, as it is (FiLM, Perez et al. 2018, arXiv:1709.07871).
+    def __init__(self, channels: int, code: int) -> None:
+        super().__init__()
+        self.conv1 = AdaptiveNormConv(channels, code)
+        self.conv2 = AdaptiveNormConv(channels, code)
+        self.act = nn.ReLU6()
+
+    def forward(self, x: Tensor, code: Tensor | None) -> Tensor:
+        y: Tensor = self.conv2(self.act(self.conv1(x, code)), code)
+        return x + y
+
+    def fold(self, code: Tensor) -> None:
+        """Move one code's scales and shifts, in place, into the norms."""
+        self.conv1.fold(code)
+        self.conv2.fold(code)
+
+
+class AdaptiveNormConv(nn.Module):
+    """A 3x3 convolution and AdaIN: equation 8, with a scale and a shift that are linear in the code."""
+
+    def __init__(self, channels: int, code: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1, bias=False)  # a norm takes any bias away
+        self.norm = nn.InstanceNorm2d(channels)
+        self.modulation: nn.Module | None = Modulation(code, channels)
+
+    def forward(self, x: Tensor, code: Tensor | None) -> Tensor:
+        y: Tensor = self.norm(self.conv(x))
+        if self.modulation is None:  # it has been folded
+            return y
+        scale, shift = self.modulation(code)
+        return y * scale + shift
+
+    @torch.no_grad()
+    def fold(self, code: Tensor) -> None:
+        """Move one code's scale and shift, in place, into the norm."""
+        assert self.modulation is not None  # noqa: S101  # for mypy
+        scale, shift = self.modulation(code)
+        self.norm = nn.InstanceNorm2d(scale.numel(), affine=True)
+        self.norm.weight.copy_(scale.flatten())
+        self.norm.bias.copy_(shift.flatten())
+        self.modulation = None
+
+
+class StyledInvertedResidual(nn.Module):
+    """1x1 expand, 3x3 depthwise, 1x1 project, scaled and shifted by the code, plus the input; ReLU6 inside.
+
+    Without a norm, at 1/4 of the size, where one would cost the most: feature-wise linear modulation (Perez et al.
+    2018, arXiv:1709.07871). (B, C, h, w) -> the same.
     """
 
-    def __init__(self, channels: int, expansion: int, code: int, normed: bool) -> None:
+    def __init__(self, channels: int, expansion: int, code: int) -> None:
         super().__init__()
         inside = channels * expansion
         self.expand = nn.Conv2d(channels, inside, 1)
         self.depthwise = nn.Conv2d(inside, inside, 3, padding=1, groups=inside)
         self.project = nn.Conv2d(inside, channels, 1)
-        self.norm = nn.InstanceNorm2d(channels) if normed else nn.Identity()
         self.modulation: nn.Module | None = Modulation(code, channels)
         self.act = nn.ReLU6()
 
     def forward(self, x: Tensor, code: Tensor | None) -> Tensor:
         y: Tensor = self.act(self.expand(x))  # (B, expansion C, h, w)
-        y = self.norm(self.project(self.act(self.depthwise(y))))  # (B, C, h, w)
+        y = self.project(self.act(self.depthwise(y)))  # (B, C, h, w)
         if self.modulation is None:  # it has been folded
             return x + y
         scale, shift = self.modulation(code)
-        y = y * scale + shift
-        return x + y
+        return x + (y * scale + shift)
 
     @torch.no_grad()
     def fold(self, code: Tensor) -> None:
-        """Move one code's scale and shift, in place, into the norm, or else into the convolution before."""
+        """Move one code's scale and shift, in place, into the last convolution."""
         assert self.modulation is not None  # noqa: S101  # for mypy
+        assert self.project.bias is not None  # noqa: S101  # for mypy
         scale, shift = (value.flatten() for value in self.modulation(code))
-        if isinstance(self.norm, nn.InstanceNorm2d):
-            self.norm = nn.InstanceNorm2d(len(scale), affine=True)
-            self.norm.weight.copy_(scale)
-            self.norm.bias.copy_(shift)
-        else:
-            assert self.project.bias is not None  # noqa: S101  # for mypy
-            self.project.weight.mul_(scale[:, None, None, None])
-            self.project.bias.mul_(scale).add_(shift)
+        self.project.weight.mul_(scale[:, None, None, None])
+        self.project.bias.mul_(scale).add_(shift)
         self.modulation = None
 
 
@@ -274,11 +314,12 @@ class Transformer(nn.Module):
         c, t, e, code = config.width, config.trunk_width, config.expansion, config.code
         self.lens = Lens(c, code)
         self.down = nn.Conv2d(c, t, 3, stride=2, padding=1)
-        self.trunk = nn.ModuleList(StyledResidual(t, e, code, normed=True) for _ in range(config.trunk_blocks))
+        self.trunk = nn.ModuleList(StyledResidual(t, code) for _ in range(config.trunk_blocks))
         self.up = nn.Conv2d(t, 4 * c, 1)
         self.up_shuffle = nn.PixelShuffle(2)
-        self.finish = nn.ModuleList(StyledResidual(c, e, code, normed=False) for _ in range(config.blocks))
-        self.head = nn.Conv2d(c, 3 * 4 * 4, 3, padding=1)
+        self.finish = nn.ModuleList(StyledInvertedResidual(c, e, code) for _ in range(config.blocks))
+        self.head_depthwise = nn.Conv2d(c, c, 3, padding=1, groups=c)
+        self.head = nn.Conv2d(c, 3 * 4 * 4, 1)
         self.head_shuffle = nn.PixelShuffle(4)
         self.act = nn.ReLU6()
 
@@ -294,7 +335,7 @@ class Transformer(nn.Module):
         y = fine + self.up_shuffle(self.up(coarse))  # (B, c, H/4, W/4)
         for block in self.finish:
             y = block(y, code)
-        y = self.head(y)  # (B, 48, H/4, W/4)
+        y = self.head(self.head_depthwise(y))  # (B, 48, H/4, W/4)
         picture: Tensor = self.head_shuffle(torch.sigmoid(y))  # (B, 3, H, W)
         return picture
 

@@ -14,6 +14,7 @@ from edgestyle.losses import (
     content_loss,
     gram_loss,
     gram_matrix,
+    lattice_loss,
     stability_loss,
     total_variation,
 )
@@ -48,6 +49,18 @@ def test_losses_by_hand() -> None:
     step = torch.tensor([[0.0, 1.0], [0.0, 1.0]]).reshape(1, 1, 2, 2)
     assert total_variation(step).tolist() == [1.0]  # every step across is 1, every step down 0
     assert stability_loss(step, step + 2 * GREY_LEVEL).item() == pytest.approx(4)
+
+
+def test_a_lattice_is_told_from_texture() -> None:
+    stripes = torch.tensor([0.4, 0.6]).repeat(64).expand(1, 3, 128, 128)  # the same in every 8x8 pixels
+    noise = 0.5 + 0.1 * torch.randn(1, 3, 128, 128, generator=torch.Generator().manual_seed(0))
+    power = (0.1 * 255) ** 2
+    # The mean of 9 pixels around a stripe has a ninth of it left, and 1/81 of noise's power.
+    assert lattice_loss(stripes).item() == pytest.approx(power * (8 / 9) ** 2, rel=0.01)
+    assert lattice_loss(noise).item() == pytest.approx(power * 80 / 81 / 256, rel=0.1)  # 16x16 cells
+    slope = torch.linspace(0, 1, 128).expand(1, 3, 128, 128)
+    assert lattice_loss(slope).item() < 0.1
+    assert lattice_loss(stripes[..., :72, :80]).item() == pytest.approx(power * (8 / 9) ** 2, rel=0.02)
 
 
 def test_a_picture_is_its_own_content_and_a_painting_its_own_style(network: Student) -> None:

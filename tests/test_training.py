@@ -233,7 +233,15 @@ def test_nan_is_noticed_before_it_reaches_the_weights(photos: Photos, loss: Perc
 
 def test_divergence_is_noticed() -> None:
     meter = loop._Meter(100)
-    values = {"content": 1.0, "style": 1.0, "variation": 0.0, "stability": 1.0, "total": 2.0, "seconds": 0.1}
+    values = {
+        "content": 1.0,
+        "style": 1.0,
+        "variation": 0.0,
+        "stability": 1.0,
+        "lattice": 1.0,
+        "total": 2.0,
+        "seconds": 0.1,
+    }
     assert not any(meter.update(100 + step, values) for step in range(1, 250))
     assert any(meter.update(350 + step, {**values, "total": 20.0}) for step in range(1, 50))
     run = Run(CONFIG)

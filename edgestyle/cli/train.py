@@ -143,7 +143,7 @@ def run(args: argparse.Namespace) -> int:
     fabric = devices.start(args.accelerator, config.precision)
     first: bool = fabric.is_global_zero
     with fabric.rank_zero_first(), output.download() as fetched:
-        network = perceptual.load(config.perceptual, fetched).to(fabric.device)
+        network = perceptual.load(args.perceptual, fetched).to(fabric.device)
     loss = PerceptualLoss(network, [painting.to(fabric.device) for painting in paintings], config.loss)
     current = _begin(args.out, config, start, photos, fabric)
     if first:
@@ -229,6 +229,12 @@ def _start(args: argparse.Namespace) -> Checkpoint | None:
     return checkpoint.find(args.start) if args.start else None
 
 
+def _judge(args: argparse.Namespace) -> str:
+    """What --perceptual names, as it is kept in the record: a file may lie elsewhere tomorrow."""
+    known: bool = args.perceptual in ("student", "vgg19")
+    return args.perceptual if known else Path(args.perceptual).name
+
+
 def _config(args: argparse.Namespace, start: Checkpoint | None) -> TrainConfig:
     """The settings of a run, from the command line and from the network to begin with."""
     from dataclasses import replace
@@ -246,7 +252,7 @@ def _config(args: argparse.Namespace, start: Checkpoint | None) -> TrainConfig:
             content_layers=tuple(args.content_layers.split(",")),
             preserve_color=args.preserve_color,
         ),
-        perceptual=args.perceptual,
+        perceptual=_judge(args),
         paintings=tuple(sha256(path) for path in args.style if path.is_file()),
         start=start.sha256() if start else "",
         style_size=args.style_size,
@@ -270,7 +276,10 @@ def _any_painting(args: argparse.Namespace) -> int:
 
     if args.qat or args.preserve_color != "no":
         raise UsageError("--qat and --preserve-color are for networks that learn their paintings, not --family adain")
+    found = checkpoint.find(args.start) if args.start else None
     config = AnyPaintingConfig(
+        perceptual=_judge(args),
+        start=found.sha256() if found else "",
         steps=args.steps or (MANY_STEPS if args.minutes else 20_000),
         batch=args.batch,
         crop=args.crop,
@@ -280,7 +289,6 @@ def _any_painting(args: argparse.Namespace) -> int:
         seed=args.seed,
     )
     out = args.out or Path("runs") / "adain"
-    start = checkpoint.find(args.start).pair() if args.start else None
     with output.download() as fetched:
         network = perceptual.load(args.perceptual, fetched)
     paintings = Paintings(images.find(args.style), network, config.style_size)
@@ -289,7 +297,7 @@ def _any_painting(args: argparse.Namespace) -> int:
         output.note(f"skipped: {line}")
     make_folder(out)
     there = (out / state.STATE).exists()
-    current = AnyPaintingRun.resume(out, config) if there else AnyPaintingRun(config, start)
+    current = AnyPaintingRun.resume(out, config) if there else AnyPaintingRun(config, found.pair() if found else None)
 
     def save() -> None:
         current.save(out)

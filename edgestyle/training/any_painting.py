@@ -33,6 +33,7 @@ from edgestyle.losses import (
     content_loss,
     gram_loss,
     gram_matrix,
+    lattice_loss,
     shrink,
     stability_loss,
     total_variation,
@@ -52,6 +53,10 @@ class AnyPaintingConfig:
     """How to train. A run can only be resumed with the configuration that it was started with, but for `steps`."""
 
     network: AdaINConfig = field(default_factory=AdaINConfig)
+    perceptual: str = "student"
+    """Network whose features are compared, see `edgestyle.perceptual.load`; of a file its name, wherever it lies."""
+    start: str = ""
+    """SHA-256 of the weights that training began with, if it did not begin with random ones."""
     steps: int = 20_000
     """Batches to learn from."""
     batch: int = 2
@@ -70,6 +75,7 @@ class AnyPaintingConfig:
     style_weight: float = 1.0
     variation_weight: float = 15.0
     stability_weight: float = 2e-3
+    lattice_weight: float = 0.05
     identity_weight: float = 4.0
     learning_rate: float = 1.5e-3
     """Adam's; a third of it for the encoder. It falls to zero over the last 40 % of the steps."""
@@ -175,6 +181,7 @@ class AnyPaintingRun:
             + config.style_weight * losses["style"]
             + config.variation_weight * losses["variation"]
             + config.stability_weight * losses["stability"]
+            + config.lattice_weight * losses["lattice"]
             + config.identity_weight * losses["identity"]
         )
         if not torch.isfinite(total):
@@ -207,6 +214,7 @@ class AnyPaintingRun:
             "content": content.mean(),
             "style": style.mean(),
             "variation": total_variation(whole[inside]).mean(),
+            "lattice": lattice_loss(whole).mean(),
             "stability": stability_loss(whole[:, :, down:, right:], again[:, :, : side - down, : side - right]).mean(),
             "identity": self._identity(photos) if self.step % 2 == 0 else content.new_zeros(()),
         }

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from edgestyle.errors import CheckError, ConfigError
 from edgestyle.feedforward import FeedForward, FeedForwardConfig, deploy, specialize
-from edgestyle.losses import GREY_LEVEL, LossConfig, Losses, PerceptualLoss, stability_loss
+from edgestyle.losses import GREY_LEVEL, LossConfig, Losses, PerceptualLoss, lattice_loss, stability_loss
 from edgestyle.training import devices, state
 from edgestyle.training.initialisation import learn_identity, unit_variance
 from edgestyle.training.photos import Photos
@@ -32,7 +32,9 @@ _PATIENCE = 200
 _DIVERGED = 3.0
 """Times its lowest running mean."""
 
-LOSS = LossConfig(content_scales=((1, 0.6), (2, 0.2), (4, 0.2)), variation_weight=3.0, stability_weight=2e-3)
+LOSS = LossConfig(
+    content_scales=((1, 0.6), (2, 0.2), (4, 0.2)), variation_weight=3.0, stability_weight=2e-3, lattice_weight=0.05
+)
 """What training minimises by default."""
 
 
@@ -43,7 +45,7 @@ class TrainConfig:
     network: FeedForwardConfig = field(default_factory=FeedForwardConfig)
     loss: LossConfig = LOSS
     perceptual: str = "student"
-    """Network whose features are compared, see `edgestyle.perceptual.load`."""
+    """Network whose features are compared, see `edgestyle.perceptual.load`; of a file its name, wherever it lies."""
     paintings: tuple[str, ...] = ()
     """SHA-256 of each painting's file."""
     start: str = ""
@@ -129,6 +131,7 @@ class Progress:
     style: float
     variation: float
     stability: float
+    lattice: float
     total: float
     """Weighted: what is minimised."""
     images_per_second: float
@@ -190,8 +193,10 @@ class Run:
         photos = photos.to(self.fabric.device)
         styles = self._draw_styles(len(photos))
         with self.fabric.autocast():
-            losses, stability = self._losses(photos, styles, loss)
-        total = (loss.weighted(losses) + loss.config.stability_weight * stability).mean()
+            losses, stability, lattice = self._losses(photos, styles, loss)
+        weights = loss.config
+        steady = weights.stability_weight * stability.mean() + weights.lattice_weight * lattice.mean()
+        total = loss.weighted(losses).mean() + steady
         self.optimizer.zero_grad()
         self.fabric.backward(total)
         norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), 5.0)
@@ -204,10 +209,11 @@ class Run:
         self.step += 1
         update_average(self.average, self.net, self.step)
         means = {name: getattr(losses, name).mean().item() for name in ("content", "style", "variation")}
-        return {**means, "stability": stability.mean().item(), "total": total.item()}
+        shown = {"stability": stability.mean().item(), "lattice": lattice.mean().item()}
+        return {**means, **shown, "total": total.item()}
 
-    def _losses(self, photos: Tensor, styles: Tensor | None, loss: PerceptualLoss) -> tuple[Losses, Tensor]:
-        """Losses of what lies anywhere inside the pictures, and how steady the first picture is, where that counts."""
+    def _losses(self, photos: Tensor, styles: Tensor | None, loss: PerceptualLoss) -> tuple[Losses, Tensor, Tensor]:
+        """Losses of what lies anywhere inside the pictures; how steady the first is, where that counts; lattices."""
         config, count = self.config, len(photos)
         top, left = self._draw(2 * config.context)
         inside = (..., slice(top, top + config.crop), slice(left, left + config.crop))
@@ -221,10 +227,11 @@ class Run:
         shown = shown.contiguous(memory_format=torch.channels_last)
         pictures = self._parallel(shown, *(() if chosen is None else (chosen,))).float()
         losses = loss(pictures[:count][inside], shown[:count][inside], styles)
+        lattice = lattice_loss(pictures)
         if len(pictures) == count:
-            return losses, torch.zeros(1, device=photos.device)
+            return losses, torch.zeros(1, device=photos.device), lattice
         overlap = pictures[count:, :, : config.seen - down, : config.seen - right]
-        return losses, stability_loss(pictures[:1, :, down:, right:], overlap)
+        return losses, stability_loss(pictures[:1, :, down:, right:], overlap), lattice
 
     def _draw(self, most: int) -> tuple[int, int]:
         """A place, 0 to `most` both ways."""
