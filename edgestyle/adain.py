@@ -206,7 +206,8 @@ class AdaptiveNormConv(nn.Module):
         if self.modulation is None:  # it has been folded
             return y
         scale, shift = self.modulation(code)
-        return y * scale + shift
+        y = y * scale + shift
+        return y
 
     @torch.no_grad()
     def fold(self, code: Tensor) -> None:
@@ -241,7 +242,8 @@ class StyledInvertedResidual(nn.Module):
         if self.modulation is None:  # it has been folded
             return x + y
         scale, shift = self.modulation(code)
-        return x + (y * scale + shift)
+        y = y * scale + shift
+        return x + y
 
     @torch.no_grad()
     def fold(self, code: Tensor) -> None:

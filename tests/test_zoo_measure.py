@@ -14,9 +14,13 @@ from edgestyle.adain import AdaIN, AdaINConfig
 from edgestyle.cli import main
 from edgestyle.errors import UsageError
 from edgestyle.feedforward import FeedForward, FeedForwardConfig, deploy, specialize
+from edgestyle.losses import PerceptualLoss
 from edgestyle.manifest import Style
 from edgestyle.perceptual import student
-from edgestyle.training import zoo
+from edgestyle.styling import Styling
+from edgestyle.stylize import open_painter
+from edgestyle.training import held_out, zoo
+from edgestyle.training.photos import load_painting
 
 
 @pytest.fixture
@@ -52,7 +56,7 @@ def test_every_style_is_scored_beside_gatys(many: checkpoint.Checkpoint, bench: 
     assert reference["photos"] == 1
     assert reference["iterations"] == 2
     assert reference["ours_over_gatys"] > 1  # a network with random weights
-    alone = zoo.painters(many, bench)["astronaut"].paint(images.centre_crop(images.read(bench.photos[0]), (64, 64)))
+    alone = zoo.painters(many)["astronaut"].paint(images.centre_crop(images.read(bench.photos[0]), (64, 64)))
     expected = specialize(many.network(), [0, 1])
     with torch.inference_mode():
         photo = torch.from_numpy(images.centre_crop(images.read(bench.photos[0]), (64, 64)))
@@ -77,19 +81,30 @@ def test_cost_is_that_of_the_convolutions() -> None:
     assert zoo._cost(net, lambda: net(x)) == expected
 
 
-def test_what_paints_by_any_painting_is_scored_on_all_that_may_be_used(bench: zoo.Bench, tmp_path: Path) -> None:
+def test_what_paints_by_any_painting_is_scored_on_paintings_held_out(bench: zoo.Bench, tmp_path: Path) -> None:
     config = AdaINConfig(code=8, width=8, trunk_width=16, trunk_blocks=1, blocks=1, hidden=16)
     about = checkpoint.CheckpointConfig(
         name="any", family="adain", network=asdict(config), styles=(), training={}, licence="none"
     )
     found = checkpoint.write(tmp_path / "any", about, AdaIN(config))
+    with pytest.raises(UsageError, match=r"no \*_27\.jpg in"):
+        zoo.measure(found, bench)
     (tmp_path / "paintings").mkdir()
-    for name in ("coffee", "mosaic_benchmark_only"):
+    for name in ("a_25", "a_27", "b_27"):
         images.write(tmp_path / "paintings" / f"{name}.jpg", images.read(tmp_path / "coffee.png"))
-    measured = zoo.measure(found, replace(bench, paintings=tmp_path / "paintings", gatys=0))
-    assert list(measured["styles"]) == ["coffee"]
+    measured = zoo.measure(found, replace(bench, unseen=tmp_path / "paintings"))
+    assert (measured["photos"], measured["paintings"]) == (2, 2)
     assert measured["parameters"] == sum(parameter.numel() for parameter in found.pair().parameters())
     assert measured["gmac"] > 0
+    # The same as the score of a painter, but for VGG-19's precision.
+    painting = tmp_path / "paintings" / "b_27.jpg"
+    painter = open_painter(str(found.folder), styling=Styling((painting,)))
+    loss = PerceptualLoss(bench.network, load_painting(painting, score.SIZE))
+    assert measured["total"] == pytest.approx(
+        score.mean(list(score.scores(painter, bench.photos, loss))).total, rel=0.05
+    )
+    sheet = held_out.sheet(held_out.by_ours(found.pair()), bench.photos, [painting])
+    assert sheet.shape == (1, 3, 3 * 196 - 4, 2 * 196 - 4)
 
 
 def test_peers_are_found_by_their_painting(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ from edgestyle.training.photos import Photos, load_painting
 from edgestyle.training.record import machine
 
 SCALES = (1, 2)
-"""Style is compared at 1/n of the picture's size."""
+"""Style is compared at 1/n of the picture's size; content at the first."""
 
 
 @dataclass(frozen=True)
@@ -144,8 +144,7 @@ class Paintings:
         """Its Gram matrices, (C, C) each, scale by scale and layer by layer."""
         if index not in self._grams:
             painting = load_painting(self.files[index], self._style_size)[:, :, :768, :768]
-            found = [self._network(shrink(painting, scale), STYLE_LAYERS) for scale in SCALES]
-            self._grams[index] = [gram_matrix(each[layer])[0] for each in found for layer in STYLE_LAYERS]
+            self._grams[index] = measured_grams(self._network, painting)
         return self._grams[index]
 
 
@@ -209,10 +208,11 @@ class AnyPaintingRun:
             noise = GREY_LEVEL * torch.randn(moved.shape, generator=self.generator)
             again = self.net.transformer(moved + noise, code).float()
             inside = (..., slice(top, top + config.crop), slice(left, left + config.crop))
-            content, style = compare(network, whole[inside], seen[inside], [paintings.grams(index) for index in chosen])
+            grams = [paintings.grams(index) for index in chosen]
+            content, distances = compare(network, whole[inside], seen[inside], grams)
         return {
             "content": content.mean(),
-            "style": style.mean(),
+            "style": torch.log1p(distances).sum(1).mean(),
             "variation": total_variation(whole[inside]).mean(),
             "lattice": lattice_loss(whole).mean(),
             "stability": stability_loss(whole[:, :, down:, right:], again[:, :, : side - down, : side - right]).mean(),
@@ -269,21 +269,35 @@ def describe(run: AnyPaintingRun, name: str, photos: int, paintings: int, licenc
     )
 
 
+def measured_grams(network: PerceptualNetwork, painting: Tensor) -> list[Tensor]:
+    """Gram matrices of a painting (1, 3, H, W), (C, C) each, scale by scale and layer by layer."""
+    found = [network(shrink(painting, scale), STYLE_LAYERS) for scale in SCALES]
+    return [gram_matrix(each[layer])[0] for each in found for layer in STYLE_LAYERS]
+
+
 def compare(
     network: PerceptualNetwork, pictures: Tensor, photos: Tensor, grams: Sequence[Sequence[Tensor]]
 ) -> tuple[Tensor, Tensor]:
-    """Content and style of pictures, (B,) each; `grams` are what `Paintings.grams` gives for each of them."""
+    """How far pictures are from their photos, and from paintings by each Gram matrix.
+
+    Args:
+        network: What sees them.
+        pictures: (B, 3, H, W).
+        photos: What they were made from, (B, 3, H, W), or (1, 3, H, W) if all were made from one.
+        grams: What `measured_grams` gives for the painting of each picture.
+
+    Returns:
+        Content (B,) and style (B, scales x layers), 0 is perfect; the style of `edgestyle.score` is the latter's sum.
+    """
     with torch.no_grad():
         aims = network(photos, (CONTENT_LAYER,))[CONTENT_LAYER]
-    style, content = pictures.new_zeros(len(pictures)), pictures.new_zeros(len(pictures))
+    features = [
+        network(shrink(pictures, scale), (*STYLE_LAYERS, *((CONTENT_LAYER,) if scale == 1 else ()))) for scale in SCALES
+    ]
+    found = [gram_matrix(each[layer]) for each in features for layer in STYLE_LAYERS]
     targets = [torch.stack(group) for group in zip(*grams, strict=True)]
-    for i, scale in enumerate(SCALES):
-        features = network(shrink(pictures, scale), (*STYLE_LAYERS, CONTENT_LAYER) if scale == 1 else STYLE_LAYERS)
-        if scale == 1:
-            content = content_loss(features[CONTENT_LAYER], aims)
-        for j, layer in enumerate(STYLE_LAYERS):
-            style = style + torch.log1p(gram_loss(gram_matrix(features[layer]), targets[i * len(STYLE_LAYERS) + j]))
-    return content, style
+    style = [gram_loss(gram, target) for gram, target in zip(found, targets, strict=True)]
+    return content_loss(features[0][CONTENT_LAYER], aims), torch.stack(style, 1)
 
 
 def train(

@@ -4,6 +4,7 @@
 
 Content and style are those of `edgestyle score`, on photos that training has not seen; beside them stand other people's
 networks of the same painting on the same photos, and the ratio to Gatys' optimisation, the reference, on a few of them.
+A network that paints by any painting is measured on paintings that it has not seen either (`held_out`).
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from edgestyle.losses import PerceptualLoss
 from edgestyle.optimize import OptimizeConfig, optimize
 from edgestyle.perceptual import VGG19, PerceptualNetwork, find_vgg_weights
 from edgestyle.score import Score
-from edgestyle.styling import Styling
 from edgestyle.stylize import CheckpointPainter, Painter, open_painter
+from edgestyle.training import held_out
 from edgestyle.training.photos import load_painting
 
 SIZE = 512
@@ -45,6 +46,8 @@ class Bench:
     photos: Sequence[Path]
     paintings: Path
     """Folder of `NAME.jpg`, where NAME is a style's."""
+    unseen: Path | None = None
+    """Folder of paintings, of which some have been held out, see `held_out`."""
     peers: Path | None = None
     gatys: int = 0
     """Photos that are also optimised, one by one: minutes each."""
@@ -68,19 +71,41 @@ class Bench:
 
 def measure(found: Checkpoint, bench: Bench) -> dict[str, Any]:
     """Everything about one network: what it costs, and how good each of its styles is; means over the styles on top."""
-    styles = {name: judge(painter, name, bench) for name, painter in painters(found, bench).items()}
+    if found.config.family == "adain":
+        return measure_any(found, bench)
+    styles = {name: judge(painter, name, bench) for name, painter in painters(found).items()}
     means = {key: round(fmean(row[key] for row in styles.values()), 4) for key in ("content", "style", "total")}
     about = {"photos": len(bench.photos), "size": SIZE, **cost(found), "bytes": found.weights.stat().st_size}
     return {**means, **about, "styles": styles}
 
 
-def painters(found: Checkpoint, bench: Bench) -> dict[str, Painter]:
-    """A painter for each painting that a network has learned, by the painting's name; where it paints by any, for all
-    in the folder that others may be made by.
+def measure_any(found: Checkpoint, bench: Bench) -> dict[str, Any]:
+    """What a network that paints by any painting costs, and its score on held-out paintings: at the size of the score,
+    at Magenta's, and Magenta's own.
+
+    Raises:
+        UsageError: There are no such paintings.
     """
-    if found.config.family == "adain":
-        paths = [path for path in sorted(bench.paintings.glob("*.jpg")) if not path.stem.endswith("_benchmark_only")]
-        return {path.stem: open_painter(str(found.folder), styling=Styling((path,))) for path in paths}
+    styles = held_out.paintings(bench.unseen) if bench.unseen else []
+    if not styles:
+        raise UsageError(f"there is no {held_out.PATTERN} in {bench.unseen}; the score is taken on paintings held out")
+
+    def judged(paint: held_out.Paint) -> Score:
+        return score.mean([each for row in held_out.scores(paint, bench.photos, styles, bench.network) for each in row])
+
+    pair = found.pair()
+    ours, small = (judged(held_out.by_ours(pair, size)) for size in (None, held_out.MAGENTA_SIZE))
+    row = {**_numbers(ours), "photos": len(bench.photos), "paintings": len(styles), "size": score.SIZE}
+    row |= {**cost(found), "bytes": found.weights.stat().st_size, f"at_{held_out.MAGENTA_SIZE}": _numbers(small)}
+    for path in sorted(bench.peers.glob("magenta_style_transfer_f16*")) if bench.peers else ():
+        theirs = judged(held_out.by_magenta(path))
+        ratio = round(ours.total / theirs.total, 3)
+        row["peers"] = {path.stem: {**_numbers(theirs), "ours_over_theirs": ratio}}
+    return row
+
+
+def painters(found: Checkpoint) -> dict[str, Painter]:
+    """A painter for each painting that a network has learned, by the painting's name."""
     net, names = found.network(), [style.name for style in found.config.styles]
     if net.config.styles == 1:
         return {names[0]: CheckpointPainter(found.name, net)}
@@ -167,6 +192,7 @@ def main() -> None:
         VGG19(find_vgg_weights(args.data / "weights" / "vgg19_conv1_1-conv3_4_fp16.npz")),
         images.find([args.data / "photos" / "val"])[: args.photos],
         args.data / "styles" / "gallery",
+        args.data / "styles" / "paintings",
         args.peers,
         args.gatys,
         args.iterations,
