@@ -206,8 +206,8 @@ class AdaptiveNormConv(nn.Module):
         if self.modulation is None:  # it has been folded
             return y
         scale, shift = self.modulation(code)
-        y = y * scale + shift
-        return y
+        styled: Tensor = y * scale + shift
+        return styled
 
     @torch.no_grad()
     def fold(self, code: Tensor) -> None:
