@@ -104,5 +104,6 @@ DEMO = Demo(
     sizes=((256, 256), (512, 512)),
     write=write,
     next_steps=next_steps,
+    any_painting=True,
     serve=site.serving,
 )

@@ -14,6 +14,7 @@ from pathlib import Path
 from edgestyle import artifacts, checkpoint, exporting, parts, registry, runner
 from edgestyle.checkpoint import Checkpoint
 from edgestyle.errors import CheckError, ConfigError, MissingExtraError, UsageError
+from edgestyle.styling import Styling
 from edgestyle.target import Size, Target
 
 Write = Callable[[Path, Sequence[Path]], None]
@@ -39,6 +40,8 @@ class Demo:
     write: Write
     next_steps: Callable[[Path], Sequence[str]]
     """What to do with the folder that was written, a line each."""
+    any_painting: bool = False
+    """Whether it runs a style encoder and a transformer; one that does not is given filters of one painting each."""
     serve: Serve | None = None
     """Where the app can be tried at once."""
 
@@ -51,6 +54,7 @@ def gather(
     exported: Path,
     progress: Progress,
     note: Callable[[str], None],
+    paintings: Sequence[Path] = (),
 ) -> list[Path]:
     """The exported files for an app, each with its manifest beside it.
 
@@ -62,9 +66,11 @@ def gather(
         exported: Folder of exported files: those that are there, of the same weights, are not exported again.
         progress: Told of each export.
         note: Told of each target whose file could not be made; the app does without.
+        paintings: To be folded into the network that paints by any, each a filter of its own.
 
     Raises:
-        UsageError: A model is not what the app runs, or not at a size or in a scheme that is asked for.
+        UsageError: A model is not what the app runs, or not at a size or in a scheme that is asked for; or it needs
+            paintings, or takes none.
         CheckError: No file could be made.
         MissingExtraError: No file could be made, for want of a package.
     """
@@ -73,7 +79,9 @@ def gather(
         if Path(model).suffix in runner.suffixes():
             files = [_as_it_is(demo, Path(model))]
         else:
-            files = list(_made(demo, checkpoint.find(model), sizes, scheme, exported, progress, note))
+            network = checkpoint.find(model)
+            made = _parts(demo, network, paintings)
+            files = list(_made(demo, network, made, sizes, scheme, exported, progress, note))
         for file in files:
             if found.setdefault(file.name, file).resolve() != file.resolve():
                 raise UsageError(f"{found[file.name]} and {file} have one name; give one of them")
@@ -91,9 +99,27 @@ def _as_it_is(demo: Demo, file: Path) -> Path:
     return path
 
 
+def _parts(demo: Demo, found: Checkpoint, paintings: Sequence[Path]) -> Callable[[Target], list[parts.Part]]:
+    """What of a network becomes files for a target.
+
+    Raises:
+        UsageError: It needs paintings for this app.
+    """
+    if found.config.family != "adain" or (demo.any_painting and not paintings):
+        return lambda target: parts.of(found, target)
+    if not paintings:
+        raise UsageError(
+            f"{demo.title} runs filters of one painting each, and {found.name} paints by any; "
+            "give --style PAINTING, once for each filter"
+        )
+    folded = [parts.painting(found, Styling((path,))) for path in paintings]
+    return lambda target: [part for style, code in folded for part in parts.of(found, target, style, code)]
+
+
 def _made(
     demo: Demo,
     found: Checkpoint,
+    made: Callable[[Target], list[parts.Part]],
     sizes: Sequence[Size],
     scheme: str | None,
     exported: Path,
@@ -110,7 +136,7 @@ def _made(
     files = [
         (target, size, part)
         for target in targets
-        for part in parts.of(found, target)
+        for part in made(target)
         for size in dict.fromkeys(part.size(size) for wanted, size in jobs if wanted is target)
     ]
     failures: list[CheckError | MissingExtraError] = []

@@ -17,7 +17,7 @@ from edgestyle import images
 from edgestyle.errors import UsageError
 from edgestyle.images import Image
 from edgestyle.manifest import CODE, Contract, Role, Style, StyleCode, TensorSpec
-from edgestyle.styling import SIDE, Code, encode
+from edgestyle.styling import SIDE, Code, Styling, blend, encode
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -110,6 +110,21 @@ def of(checkpoint: Checkpoint, target: Target, style: Style | None = None, code:
         return [_encoder(encoder, pair, about), _transformer(checkpoint.name, pair, about)]
     name = f"{checkpoint.name}-{re.sub(r'[^A-Za-z0-9]+', '_', style.name).strip('_') or 'style'}"
     return [_folded(name, pair, (style,), _about(code, ""))]
+
+
+def painting(checkpoint: Checkpoint, wanted: Styling) -> tuple[Style, Code]:
+    """What to call a painting, or several mixed, that is to be folded in, and its code: arguments of `of`.
+
+    Raises:
+        ConfigError: The network has learned its paintings.
+        ImageError: A file is no picture.
+    """
+    from edgestyle.stylize import PairPainter
+
+    painter = PairPainter(checkpoint.name, checkpoint.pair())
+    codes = [painter.code(images.read(path)) for path in wanted.styles]
+    name = "+".join(path.stem for path in wanted.styles)
+    return Style(name=name, title=name), blend(codes, wanted.weights, wanted.strength)
 
 
 def described(checkpoint: Checkpoint, contract: Contract | None) -> Part:

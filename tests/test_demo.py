@@ -8,10 +8,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from edgestyle import demo, exporting, registry
+from edgestyle import demo, exporting, images, registry
 from edgestyle.checkpoint import Checkpoint
 from edgestyle.cli import main
 from edgestyle.errors import CheckError, MissingExtraError, UsageError
+from edgestyle.parts import Part
 from edgestyle.target import Target
 
 
@@ -79,3 +80,32 @@ def test_two_files_of_one_name_are_refused(
     app = registry.load(registry.DEMOS, "web")
     with pytest.raises(UsageError, match="have one name; give one of them"):
         demo.gather(app, models, [], None, tmp_path, lambda _: nullcontext(), pytest.fail)
+
+
+def test_a_network_for_any_painting_becomes_a_filter_for_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+
+    def export(found: Checkpoint, target: Target, size: object, out: Path, scheme: str, part: Part) -> Path:
+        made.append(part.name)
+        return out / f"{part.name}-64{target.suffix}"
+
+    monkeypatch.setattr(exporting, "export_unless_there", export)
+    for name in ("coffee", "rocket"):
+        images.write(tmp_path / f"{name}.png", images.sample_photos()[name])
+    paintings = [tmp_path / "coffee.png", tmp_path / "rocket.png"]
+
+    def gather(platform: str, *paintings: Path) -> list[Path]:
+        app = registry.load(registry.DEMOS, platform)
+        return demo.gather(
+            app, ["adain"], [(64, 64)], None, tmp_path, lambda _: nullcontext(), pytest.fail, list(paintings)
+        )
+
+    assert [path.name for path in gather("ios", *paintings)] == [
+        "adain-coffee-64.mlpackage",
+        "adain-rocket-64.mlpackage",
+    ]
+    with pytest.raises(UsageError, match="once for each filter"):
+        gather("android")
+    made.clear()
+    gather("web")
+    assert set(made) == {"adain-encoder", "adain"}

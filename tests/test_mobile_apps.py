@@ -30,6 +30,8 @@ from edgestyle.manifest import manifest_path, read_manifest
 
 ROOT = Path(__file__).parents[1]
 ZOO = [folder.name for folder in checkpoint.zoo_folders()]
+FILTERS = ["adain-painting" if name == "adain" else name for name in ZOO]
+"""The files of the zoo's networks, that of any painting with one folded in."""
 IOS, ANDROID = ROOT / "demo_apps" / "ios", ROOT / "demo_apps" / "android"
 ASSETS = "app/src/main/assets/models"
 KOTLIN = ROOT / "build" / "kotlin" / "node_modules" / "kotlin-compiler"
@@ -181,7 +183,8 @@ def projects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Both projects with every network of the zoo, as the command line writes them."""
     folder = tmp_path_factory.mktemp("apps")
     models = [part for name in ZOO for part in ("--model", name)]
-    common = ["--size", "64", "--exported", str(folder / "exported")]
+    images.write(folder / "painting.png", images.sample_photos()["coffee"])
+    common = ["--size", "64", "--exported", str(folder / "exported"), "--style", str(folder / "painting.png")]
     for platform in ("ios", "android"):
         assert main(["demo", platform, *models, *common, "--out", str(folder / platform)]) == 0
     return {platform: folder / platform for platform in ("ios", "android")}
@@ -200,7 +203,7 @@ def test_a_generated_project_is_complete(projects: dict[str, Path], platform: st
     for path in source.rglob("*"):
         if path.is_file():
             assert (project / path.relative_to(source)).read_bytes() == path.read_bytes()
-    for name in ZOO:
+    for name in FILTERS:
         file = project / models / f"{name}-64{suffix}"
         manifest = read_manifest(file)
         assert manifest is not None
@@ -269,7 +272,7 @@ def test_a_file_without_its_golden_bundle_is_told_and_nothing_is_written(
     projects: dict[str, Path], platform: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _, models, _, suffix = PLACES[platform]
-    name = f"{ZOO[0]}-64{suffix}"
+    name = f"{FILTERS[0]}-64{suffix}"
     copied = tmp_path / "copied"
     shutil.copytree(projects[platform] / models, copied)
     assert main(["demo", platform, "--model", str(copied / name), "--out", str(tmp_path / "new")]) == 2
@@ -284,7 +287,7 @@ def test_networks_that_take_their_style_as_an_input_are_refused(
     _, models, bundle, suffix = PLACES[platform]
     for folder in (models, bundle):
         shutil.copytree(projects[platform] / folder, tmp_path / "files", dirs_exist_ok=True)
-    file = tmp_path / "files" / f"{ZOO[0]}-64{suffix}"
+    file = tmp_path / "files" / f"{FILTERS[0]}-64{suffix}"
     manifest = json.loads(manifest_path(file).read_text(encoding="utf-8"))
     manifest["contract"]["role"] = "transformer"
     manifest_path(file).write_text(json.dumps(manifest), encoding="utf-8")

@@ -21,6 +21,8 @@ examples:
   edgestyle demo web --model build/great_wave-512-int8.onnx  # a file that you exported
   edgestyle demo ios --model great_wave --out MyFilter       # an Xcode project with the model in it
   edgestyle demo android --model great_wave --out MyFilter   # an Android Studio project
+  edgestyle demo web --model adain                           # any picture as the style, on the page
+  edgestyle demo ios --model adain --style a.jpg --style b.jpg --out MyFilters    # two filters, painted by these
 
 Files that the app needs are exported, verified as always, unless --exported holds them already. The app reads their
 manifests: what a picture has to look like, and which file goes with which engine. docs/demo_apps.md tells more.
@@ -42,6 +44,15 @@ def add(subparsers: Any) -> None:
         required=True,
         metavar="NAME|FOLDER|FILE",
         help="a zoo name, a checkpoint folder or an exported file with its manifest; may be given several times",
+    )
+    parser.add_argument(
+        "--style",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="PAINTING",
+        help="with a network that paints by any painting: a filter of this one; may be given again. "
+        "Phones' apps need it, the page in a browser takes any picture as it is",
     )
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="write the app there, into a new folder")
     parser.add_argument(
@@ -68,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
     app: Demo = registry.load(registry.DEMOS, args.platform)
     _check(args, app)
     sizes = [parse_size(size) for size in args.size] if args.size else list(app.sizes)
-    files = demo.gather(app, args.model, sizes, args.quantize, args.exported, output.progress, output.note)
+    files = demo.gather(app, args.model, sizes, args.quantize, args.exported, output.progress, output.note, args.style)
     if args.out is None:
         _serve(app, files, args)
         return 0

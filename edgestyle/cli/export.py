@@ -27,8 +27,8 @@ examples:
   edgestyle export --model great_wave --target coreml --size 512 768x512
   edgestyle export --model runs/mine --target onnx --size dynamic
   edgestyle export --model great_wave --target tflite --quantize int8 --calibration photos/
-  edgestyle export --model runs/adain --target all                       # two files: a style encoder and a transformer
-  edgestyle export --model runs/adain --target all --style painting.jpg  # one file: the painting folded in
+  edgestyle export --model adain --target all                       # two files: a style encoder and a transformer
+  edgestyle export --model adain --target all --style painting.jpg  # one file: the painting folded in
 
 Each file is opened again on a real runtime and compared with the float network on real photos before it gets its name.
 A manifest (.json) beside it says how to call it and what was checked; two PNG files are a test for your app.
@@ -164,20 +164,15 @@ def _painting(args: argparse.Namespace, found: Checkpoint) -> tuple[Style | None
     Raises:
         UsageError: The network takes none, or what is asked for makes no sense.
     """
-    from edgestyle import images, styling
-    from edgestyle.manifest import Style
-    from edgestyle.stylize import PairPainter
+    from edgestyle import parts
+    from edgestyle.styling import Styling
 
     if not args.style:
         if args.style_weights or args.strength is not None:
             raise UsageError("--style-weights and --strength need a --style PAINTING")
         return None, None
     strength = 1.0 if args.strength is None else args.strength
-    wanted = styling.Styling(tuple(args.style), styles.numbers(args.style_weights), strength)
-    painter = PairPainter(found.name, found.pair())
-    codes = [painter.code(images.read(path)) for path in wanted.styles]
-    name = "+".join(path.stem for path in wanted.styles)
-    return Style(name=name, title=name), styling.blend(codes, wanted.weights, wanted.strength)
+    return parts.painting(found, Styling(tuple(args.style), styles.numbers(args.style_weights), strength))
 
 
 def _calibrate(found: Checkpoint, part: Part, size: Size, args: argparse.Namespace) -> Calibration:

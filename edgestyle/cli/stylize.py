@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 EPILOG = """\
 examples:
-  edgestyle stylize photo.jpg --model runs/adain --style painting.jpg -o out.jpg
-  edgestyle stylize photo.jpg --model runs/adain --style painting.jpg --strength 0.6 --preserve-color
-  edgestyle stylize photo.jpg --model runs/adain --style one.jpg --style two.jpg --style-weights 2,1
-  edgestyle stylize photo.jpg --model runs/adain --style sky.jpg --mask sky.png --style land.jpg --mask land.png
+  edgestyle stylize photo.jpg --style painting.jpg -o out.jpg
+  edgestyle stylize photo.jpg --style painting.jpg --strength 0.6 --preserve-color
+  edgestyle stylize photo.jpg --style one.jpg --style two.jpg --style-weights 2,1
+  edgestyle stylize photo.jpg --style sky.jpg --mask sky.png --style land.jpg --mask land.png
   edgestyle stylize photo.jpg --model runs/many --style-weights great_wave=2,the_scream=1
   edgestyle stylize photo.jpg --method optimize --style painting.jpg -o out.jpg
   edgestyle stylize photo.jpg --model great_wave
@@ -79,7 +79,7 @@ def add(subparsers: Any) -> None:
         "--model",
         metavar="NAME|FILE|FOLDER",
         help="a zoo name (see 'edgestyle models'), a checkpoint folder, or an exported .onnx, .tflite or .mlpackage; "
-        "default with --style: adain, where a zoo has it",
+        "default with --style: adain",
     )
     parser.add_argument(
         "-o",
@@ -124,15 +124,8 @@ def _default(styling: Styling | None) -> str:
     Raises:
         UsageError: There is none.
     """
-    from edgestyle.checkpoint import zoo_folders
-
     if styling is None:
         raise UsageError("nothing says what to paint by; give --model NAME ('edgestyle models' lists them)")
-    if all(folder.name != "adain" for folder in zoo_folders()):
-        train = "'edgestyle train --family adain --style PAINTINGS/ --photos PHOTOS/'"
-        raise UsageError(
-            f"no zoo has a network that paints by any painting yet; train one by {train}, give it as --model"
-        )
     return "adain"
 
 
