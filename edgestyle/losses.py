@@ -23,7 +23,7 @@ CONTENT_LAYER = "relu3_3"
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu3_4")
 GREY_LEVEL = 1 / 255
 """One step of an 8-bit picture: the noise that `stability_loss` is measured with."""
-_CELL, _TILE = 8, 16
+_CELL, _TILE = 8, 8
 """Sides of what `lattice_loss` averages: pixels of a cell, cells of a tile."""
 
 
@@ -74,8 +74,9 @@ def lattice_loss(pictures: Tensor) -> Tensor:
 
     A network that works at 1/8 of the size and unfolds each of its places into 8x8 pixels can please the Gram matrices
     with one pattern everywhere: the checkerboard of Odena et al. 2016 (distill.pub/2016/deconv-checkerboard), 8 pixels
-    wide. What a picture really shows lies anywhere against that grid and averages out over a tile of 16x16 cells, or
-    of as many as fit; what stays is the lattice. Photos and paintings have 0.4 to 2.5, a visible lattice 8 and more.
+    wide. What a picture really shows lies anywhere against that grid and averages out over a tile of 8x8 cells; what
+    stays is the lattice. Larger tiles would tell the two apart better, and overlook dots that stand in dark regions
+    alone. Photos and paintings have 2 to 10, a visible lattice 12 to 50.
     """
     fine = pictures - F.avg_pool2d(pictures, _CELL + 1, 1, _CELL // 2, count_include_pad=False)  # no slopes, no tints
     height, width = (min(_TILE, side // _CELL) for side in pictures.shape[2:])  # of a tile, in cells

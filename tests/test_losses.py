@@ -57,7 +57,7 @@ def test_a_lattice_is_told_from_texture() -> None:
     power = (0.1 * 255) ** 2
     # The mean of 9 pixels around a stripe has a ninth of it left, and 1/81 of noise's power.
     assert lattice_loss(stripes).item() == pytest.approx(power * (8 / 9) ** 2, rel=0.01)
-    assert lattice_loss(noise).item() == pytest.approx(power * 80 / 81 / 256, rel=0.1)  # 16x16 cells
+    assert lattice_loss(noise).item() == pytest.approx(power * 80 / 81 / 64, rel=0.1)  # 8x8 cells
     slope = torch.linspace(0, 1, 128).expand(1, 3, 128, 128)
     assert lattice_loss(slope).item() < 0.1
     assert lattice_loss(stripes[..., :72, :80]).item() == pytest.approx(power * (8 / 9) ** 2, rel=0.02)

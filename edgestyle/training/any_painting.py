@@ -75,7 +75,7 @@ class AnyPaintingConfig:
     style_weight: float = 1.0
     variation_weight: float = 15.0
     stability_weight: float = 2e-3
-    lattice_weight: float = 0.05
+    lattice_weight: float = 0.03
     identity_weight: float = 4.0
     learning_rate: float = 1.5e-3
     """Adam's; a third of it for the encoder. It falls to zero over the last 40 % of the steps."""

@@ -33,7 +33,7 @@ _DIVERGED = 3.0
 """Times its lowest running mean."""
 
 LOSS = LossConfig(
-    content_scales=((1, 0.6), (2, 0.2), (4, 0.2)), variation_weight=3.0, stability_weight=2e-3, lattice_weight=0.05
+    content_scales=((1, 0.6), (2, 0.2), (4, 0.2)), variation_weight=3.0, stability_weight=2e-3, lattice_weight=0.03
 )
 """What training minimises by default."""
 
