@@ -18,6 +18,7 @@ factor on a code, and a blend is a weighted sum of codes (`blend`).
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -314,7 +315,7 @@ class Transformer(nn.Module):
         super().__init__()
         self.config = config
         c, t, e, code = config.width, config.trunk_width, config.expansion, config.code
-        self.lens = Lens(c, code)
+        self.lens: Lens | FixedLens = Lens(c, code)
         self.down = nn.Conv2d(c, t, 3, stride=2, padding=1)
         self.trunk = nn.ModuleList(StyledResidual(t, code) for _ in range(config.trunk_blocks))
         self.up = nn.Conv2d(t, 4 * c, 1)
@@ -360,19 +361,37 @@ class AdaIN(nn.Module):
 # One painting folded in -----------------------------------------------------------------------------------------------
 
 
-class Fixed(nn.Module):
-    """The scale and the shift of one code, (1, C, 1, 1) each, in the place of a `Modulation`."""
+class FixedLens(nn.Module):
+    """A `Lens` at one code: `stem(x - mean) * (normed / contrast + plain) + colour(mean)`."""
 
-    scale: Tensor
-    shift: Tensor
+    normed: Tensor
+    minus_plain: Tensor
 
-    def __init__(self, scale: Tensor, shift: Tensor) -> None:
+    @torch.no_grad()
+    def __init__(self, lens: Lens, code: Tensor) -> None:
         super().__init__()
-        self.register_buffer("scale", scale)
-        self.register_buffer("shift", shift)
+        self.norm, self.stem = copy.deepcopy(lens.norm), copy.deepcopy(lens.stem)
+        (normed, plain), (keep, shift) = lens.gains(code), lens.colours(code)
+        self.register_buffer("normed", normed)
+        self.register_buffer("minus_plain", -plain * lens.plain)
+        self.colour = nn.Conv2d(3, normed.shape[1], 1)
+        weight, bias = lens.colour.weight * keep.transpose(0, 1), self.colour.bias
+        assert bias is not None  # noqa: S101  # for mypy
+        self.colour.weight.copy_(weight)
+        bias.copy_(shift.flatten() - lens.middle * weight.sum((1, 2, 3)))
 
-    def forward(self, code: Tensor | None) -> tuple[Tensor, Tensor]:  # noqa: ARG002
-        return self.scale, self.shift
+    @torch.no_grad()
+    def rescale_photo(self, factor: float) -> None:
+        """Make it, in place, take photos in [0, factor]."""
+        self.norm.eps *= factor**2
+        self.minus_plain.div_(factor)
+        self.colour.weight.div_(factor)
+
+    def forward(self, x: Tensor, _: Tensor | None) -> Tensor:
+        mean, scale = self.norm(x)
+        colour: Tensor = self.colour(mean)
+        fine: Tensor = self.stem(x - mean) * (self.normed * scale - self.minus_plain)
+        return fine + colour
 
 
 class Specialized(Transformer):
@@ -393,13 +412,13 @@ def specialize(transformer: Transformer, code: Tensor) -> Specialized:
         transformer: Not changed.
         code: (1, code).
     """
+    assert isinstance(transformer.lens, Lens)  # noqa: S101  # for mypy: only a Specialized has another
     folded = Specialized(transformer.config)
     folded.load_state_dict(transformer.state_dict())
     column = code[:, :, None, None]
     for block in (*folded.trunk, *folded.finish):
         block.fold(column)
-    for name in ("gains", "colours"):
-        setattr(folded.lens, name, Fixed(*getattr(folded.lens, name)(column)))
+    folded.lens = FixedLens(transformer.lens, column)
     return folded.eval().requires_grad_(False)
 
 

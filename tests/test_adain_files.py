@@ -156,6 +156,17 @@ def test_weights_in_eight_bits_and_no_more(tiny: Checkpoint, tmp_path: Path) -> 
         exporting.export(tiny, target, SIZE, tmp_path, "int8", part=transformer)
 
 
+@pytest.mark.parametrize(
+    ("name", "scheme"), [("onnx", "fp16"), ("onnx", "int8"), ("tflite", "int8-a16"), ("coreml", "int8")]
+)
+def test_a_folded_painting_takes_every_number_format(name: str, scheme: str, tmp_path: Path) -> None:
+    found, target = checkpoint.find("adain"), registry.load(registry.TARGETS, name)
+    code = parts.example(found.pair())
+    (part,) = parts.of(found, target, Style(name="coffee", title="coffee"), code)
+    artifact = exporting.export(found, target, (128, 128), tmp_path, scheme, part=part)
+    assert artifact.manifest.verified == "passed"
+
+
 @pytest.fixture
 def export(tiny: Checkpoint, tmp_path: Path) -> Callable[..., int]:
     return lambda *arguments: run("export", "--target", "onnx", "--size", 64, "--out", tmp_path / "build", *arguments)
