@@ -17,11 +17,13 @@ from pathlib import Path
 
 import torch
 
-from edgestyle import checkpoint, exporting, images, registry
+from edgestyle import checkpoint, exporting, images, parts, registry
 from edgestyle.checkpoint import Checkpoint
 from edgestyle.cli import output
 from edgestyle.drift import Drift, measure, worst
 from edgestyle.latency.machine import describe
+from edgestyle.manifest import Style
+from edgestyle.parts import Part
 from edgestyle.quantization import photos, sensitivity, sensitivity_report, sweep, sweep_report
 from edgestyle.quantization.calibration import calibrate
 from edgestyle.quantization.judging import Judge
@@ -61,18 +63,22 @@ def main() -> None:
 
 
 def sections(found: Checkpoint, targets: tuple[Target, ...], size: tuple[int, int], folder: Path) -> Iterator[str]:
-    """What is known of a network, as Markdown."""
-    rows = list(sweep.run(Sweep(found, targets, size, folder), output.progress))
+    """What is known of a network, as Markdown; of one that paints by any painting, with a sample photo's style."""
+    style, code = None, None
+    if found.config.family == "adain":
+        style, code = Style(name=parts.EXAMPLE, title=parts.EXAMPLE), parts.example(found.pair())
+    part = parts.single(found, targets[0], style, code)
+    rows = list(sweep.run(Sweep(found, part, targets, size, folder), output.progress))
     columns = [Column(title, numeric=2 < i < 11) for i, title in enumerate(sweep_report.titles())]
-    yield f"### {found.name}\n"
+    yield f"### {part.name}\n"
     yield table(columns, [sweep_report.cells(row, rows) for row in rows])
     yield table(
         [Column("delegate"), Column("take"), Column("why")],
         [[Cell(a.delegate), Cell(a.take), Cell(a.why)] for a in sweep_report.advise(rows)],
     )
     yield f"{agreement(rows, size, folder)}\n"
-    yield observers(found, size)
-    yield layers(found, size)
+    yield observers(found, part, size)
+    yield layers(part, size)
 
 
 def table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> str:
@@ -95,42 +101,42 @@ def agreement(rows: Sequence[Row], size: tuple[int, int], folder: Path) -> str:
     return f"The same int8 network on two runtimes: {', '.join(pairs)}." if pairs else ""
 
 
-def observers(found: Checkpoint, size: tuple[int, int]) -> str:
+def observers(found: Checkpoint, part: Part, size: tuple[int, int]) -> str:
     """What each observer's ranges leave of the int8 ONNX file's pictures."""
     columns = [Column("observer"), *(Column(title, True) for title in ("PSNR, worst", "PSNR, mean", "SSIM, worst"))]
     cells = []
-    for observer, drifts in compare(found, size).items():
+    for observer, drifts in compare(found, part, size).items():
         least, mean = worst(drifts), sum(drift.psnr_db for drift in drifts) / len(drifts)
         cells.append([Cell(observer), *map(Cell, (f"{least.psnr_db:.1f}", f"{mean:.1f}", f"{least.ssim:.4f}"))])
     return table(columns, cells)
 
 
-def compare(found: Checkpoint, size: tuple[int, int]) -> dict[str, list[Drift]]:
+def compare(found: Checkpoint, part: Part, size: tuple[int, int]) -> dict[str, list[Drift]]:
     """The drift of each held-out photo, by observer."""
     target = registry.load(registry.TARGETS, "onnx")
     quantize = registry.load(registry.SCHEMES, "int8").calibrated["onnx"]
     runner = registry.load(registry.RUNNERS, "onnxruntime-cpu")
     seen, held_out = photos.load(None, size), exporting.check_photos(size)
-    net = found.network()
     with torch.inference_mode():
-        expected = [net(torch.from_numpy(photo)).numpy() for photo in held_out]
+        expected = [part.net(torch.from_numpy(photo)).numpy() for photo in held_out]
     result: dict[str, list[Drift]] = {}
     with tempfile.TemporaryDirectory() as folder:
         floats, path = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
-        target.write(net, exporting.contract_for(found, target, "int8", size, net.stride), floats)
+        contract = exporting.contract_for(found, target, "int8", size, part.stride, part=part)
+        target.write(part.net, contract, floats)
         for observer in OBSERVERS:
             shutil.copyfile(floats, path)
-            quantize(path, calibrate(net, seen, observer))
+            quantize(path, calibrate(part.net, seen, observer))
             session = runner.open(path)
             painted: list[images.Image] = [session.run(photo) for photo in held_out]
             result[observer] = list(map(measure, painted, expected))
     return result
 
 
-def layers(found: Checkpoint, size: tuple[int, int]) -> str:
+def layers(part: Part, size: tuple[int, int]) -> str:
     """The layers that 8 bits hurt most, each alone."""
-    net = found.network()
-    simulation, judge = Simulation(net, exporting.calibrate(found, size)), Judge(net, exporting.check_photos(size))
+    simulation = Simulation(part.net, exporting.calibrate(part, size))
+    judge = Judge(part.net, exporting.check_photos(size))
     ranked = sensitivity.by_harm(list(sensitivity.rank(simulation, judge)))
     paint = sensitivity.painter(simulation)
     whole = sensitivity_report.table(ranked[:WORST_LAYERS], judge.harm([paint(photo) for photo in judge.photos]))

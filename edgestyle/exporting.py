@@ -92,7 +92,7 @@ def export(
     ranges = None
     if found and target.name in found.calibrated:
         _refuse_pairs(part, scheme)
-        ranges = calibration or calibrate(checkpoint, size, part=part)
+        ranges = calibration or calibrate(part, size)
     with staging(out) as folder:
         path = folder / name
         target.write(_inside_fp16(part, size), contract, path)
@@ -206,14 +206,13 @@ def _inside_fp16(part: Part, asked: Size) -> nn.Module:
     return fp16_safety.rescale(adain.AtCode(part.pair.transformer, part.code.example), size).transformer
 
 
-def calibrate(checkpoint: Checkpoint, size: Size, folder: Path | None = None, part: Part | None = None) -> Calibration:
+def calibrate(part: Part, size: Size, folder: Path | None = None) -> Calibration:
     """The ranges of a network's values, for any target at one size.
 
     Args:
-        checkpoint: The network.
+        part: The network, as it becomes a file.
         size: Of the file to be made.
         folder: Calibration photos; by default those of `edgestyle.quantization.photos`.
-        part: Which part of the checkpoint; by default the whole.
 
     Raises:
         UsageError: There are no photos there, or they show nothing.
@@ -221,7 +220,7 @@ def calibrate(checkpoint: Checkpoint, size: Size, folder: Path | None = None, pa
     from edgestyle.quantization import calibration, photos
 
     pictures = photos.load(folder, DYNAMIC_SIZES[-1] if size == "dynamic" else size)
-    return calibration.calibrate(part.alone if part else checkpoint.network(), pictures)
+    return calibration.calibrate(part.alone, pictures)
 
 
 def _scheme(target: Target, scheme: str) -> Scheme | None:

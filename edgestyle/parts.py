@@ -112,6 +112,21 @@ def of(checkpoint: Checkpoint, target: Target, style: Style | None = None, code:
     return [_folded(name, pair, (style,), _about(code, ""))]
 
 
+def single(checkpoint: Checkpoint, target: Target, style: Style | None = None, code: Code | None = None) -> Part:
+    """The one file that a checkpoint becomes, which takes a photo alone. Arguments as of `of`.
+
+    Raises:
+        UsageError: Its files take a style besides; it says how to settle that.
+    """
+    part, *others = of(checkpoint, target, style, code)
+    if others:
+        raise UsageError(f"{checkpoint.name} paints by any painting; say which one, by --style PAINTING")
+    if part.role != "filter":
+        make = f"edgestyle specialize {checkpoint.name} {checkpoint.config.styles[0].name}"
+        raise UsageError(f"{checkpoint.name} paints in {len(part.styles)} styles; make a network of one: {make}")
+    return part
+
+
 def painting(checkpoint: Checkpoint, wanted: Styling) -> tuple[Style, Code]:
     """What to call a painting, or several mixed, that is to be folded in, and its code: arguments of `of`.
 

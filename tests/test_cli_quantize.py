@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from edgestyle import cli, exporting, images, manifest, registry
+from edgestyle import cli, exporting, images, manifest, parts, registry
 from edgestyle.latency.measure import Effort
 from edgestyle.quantization import sweep, sweep_report
 from edgestyle.quantization.sweep import Row
@@ -28,7 +28,7 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def of(tiny: Checkpoint, folder: Path, *schemes: str) -> sweep.Sweep:
     target = registry.load(registry.TARGETS, "onnx")
-    return sweep.Sweep(tiny, (target,), (64, 64), folder, schemes=schemes, effort=QUICK)
+    return sweep.Sweep(tiny, parts.single(tiny, target), (target,), (64, 64), folder, schemes=schemes, effort=QUICK)
 
 
 # --sweep ------------------------------------------------------------------------------------------------------------

@@ -15,10 +15,8 @@ from edgestyle.errors import UsageError
 if TYPE_CHECKING:
     from edgestyle.checkpoint import Checkpoint
     from edgestyle.exporting import Artifact
-    from edgestyle.manifest import Style
     from edgestyle.parts import Part
     from edgestyle.quantization.calibration import Calibration
-    from edgestyle.styling import Code
     from edgestyle.target import Size, Target
 
 EPILOG = """\
@@ -94,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"{args.model} is an exported file; name the network that it was made from, to export it anew")
     found, overrides = checkpoint.find(args.model), settings.load().gate
     jobs = _plan(args, found)
-    calibrate = functools.cache(lambda size: _calibrate(found, jobs[0][2], size, args))
+    calibrate = functools.cache(lambda size: _calibrate(jobs[0][2], size, args))
     rows = []
     for target, size, part in jobs:
         interrupts.check()
@@ -147,9 +145,7 @@ def _plan(args: argparse.Namespace, found: Checkpoint) -> list[tuple[Target, Siz
         raise UsageError(
             "--mixed goes with --quantize int8 or int8-a16: no other format rounds layers that could be left"
         )
-    style, code = _painting(args, found)
-    if args.mixed and style:
-        raise UsageError("--mixed is for networks that have learned their paintings; leave out --mixed or --style")
+    style, code = styles.painting(args, found)
     return [
         (target, size, part)
         for target in wanted
@@ -158,30 +154,13 @@ def _plan(args: argparse.Namespace, found: Checkpoint) -> list[tuple[Target, Siz
     ]
 
 
-def _painting(args: argparse.Namespace, found: Checkpoint) -> tuple[Style | None, Code | None]:
-    """The painting that is to be folded in, and its code; twice None where there is none.
-
-    Raises:
-        UsageError: The network takes none, or what is asked for makes no sense.
-    """
-    from edgestyle import parts
-    from edgestyle.styling import Styling
-
-    if not args.style:
-        if args.style_weights or args.strength is not None:
-            raise UsageError("--style-weights and --strength need a --style PAINTING")
-        return None, None
-    strength = 1.0 if args.strength is None else args.strength
-    return parts.painting(found, Styling(tuple(args.style), styles.numbers(args.style_weights), strength))
-
-
-def _calibrate(found: Checkpoint, part: Part, size: Size, args: argparse.Namespace) -> Calibration:
+def _calibrate(part: Part, size: Size, args: argparse.Namespace) -> Calibration:
     """The ranges for one size; they serve all targets, and so do the layers that stay in floats."""
     from edgestyle.cli import quantize
 
-    calibration = quantize.calibrate(found, size, args.calibration, part)
+    calibration = quantize.calibrate(part, size, args.calibration)
     if args.mixed:
-        floats = quantize.mixed(found, size, calibration, args.quantize)
+        floats = quantize.mixed(part, size, calibration, args.quantize)
         output.note(f"in floats: {', '.join(floats) or 'no layer'}")
         return calibration.without(floats)
     return calibration

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgestyle.cli import interrupts, output
+from edgestyle.cli import interrupts, output, styles
 from edgestyle.cli.export import parse_size, targets
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ examples:
   edgestyle quantize great_wave --sweep --target tflite --calibration photos/
   edgestyle quantize great_wave --sensitivity
   edgestyle quantize runs/mine --mixed
+  edgestyle quantize adain --style painting.jpg --sweep         # with this painting folded in
 
 --sweep writes every number format for every target, verifies each file, times it in turn with the target's float file,
 and says which to take on which delegate. The same command again goes on where it stopped.
@@ -72,13 +73,14 @@ def add(subparsers: Any) -> None:
         metavar="FOLDER",
         help="write index.html, report.md, .json and junit.xml; default of --sweep: build/sweep-MODEL-SIZE",
     )
+    styles.add(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout and nothing else")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Sweep, rank or choose; 0 if that could be done (--mixed: and the gate can be met)."""
-    from edgestyle import checkpoint, exporting, runner
+    from edgestyle import checkpoint, exporting, parts, runner
     from edgestyle.errors import UsageError
 
     if Path(args.model).suffix in runner.suffixes():
@@ -89,16 +91,13 @@ def run(args: argparse.Namespace) -> int:
     if size == "dynamic":
         raise UsageError("--size dynamic cannot be compared: ranges and times are those of one size; give one")
     found = checkpoint.find(args.model)
-    styles = found.config.network.get("styles", 1)
-    if styles > 1:
-        make = f"edgestyle specialize {args.model} --style {found.config.styles[0].name}"
-        raise UsageError(f"{found.name} paints in {styles} styles, and ranges are those of one; make one of it: {make}")
     _check_schemes(args)
     for target in targets(args.target):
         exporting.check_request(target, size, None)
+    part = parts.single(found, targets(args.target)[0], *styles.painting(args, found))
     if args.sweep:
-        return _sweep(args, found, size)
-    return _sensitivity(args, found, size) if args.sensitivity else _mixed(args, found, size)
+        return _sweep(args, found, part, size)
+    return _sensitivity(args, part, size) if args.sensitivity else _mixed(args, part, size)
 
 
 def _check_schemes(args: argparse.Namespace) -> None:
@@ -118,12 +117,12 @@ def _check_schemes(args: argparse.Namespace) -> None:
         raise UsageError("--mixed is for int8: no other format rounds what the layers compute to 8 bits")
 
 
-def calibrate(found: Checkpoint, size: Size, folder: Path | None, part: Part | None = None) -> Calibration:
+def calibrate(part: Part, size: Size, folder: Path | None) -> Calibration:
     """The ranges of a network at one size, with a note if they stand on a single photo."""
     from edgestyle import exporting
 
-    with output.progress(f"finding the ranges of {found.name}"):
-        calibration = exporting.calibrate(found, size, folder, part)
+    with output.progress(f"finding the ranges of {part.name}"):
+        calibration = exporting.calibrate(part, size, folder)
     if calibration.photos == 1:
         output.note(_ONE_PHOTO)
     return calibration
@@ -132,7 +131,7 @@ def calibrate(found: Checkpoint, size: Size, folder: Path | None, part: Part | N
 # --sweep ------------------------------------------------------------------------------------------------------------
 
 
-def _sweep(args: argparse.Namespace, found: Checkpoint, size: tuple[int, int]) -> int:
+def _sweep(args: argparse.Namespace, found: Checkpoint, part: Part, size: tuple[int, int]) -> int:
     from edgestyle import images, settings
     from edgestyle.exporting import size_text
     from edgestyle.quantization import sweep, sweep_report
@@ -140,9 +139,10 @@ def _sweep(args: argparse.Namespace, found: Checkpoint, size: tuple[int, int]) -
 
     if args.calibration and len(images.find([args.calibration])) == 1:
         output.note(_ONE_PHOTO)
-    folder = args.report or Path("build") / f"sweep-{found.name}-{size_text(size)}"
+    folder = args.report or Path("build") / f"sweep-{part.name}-{size_text(size)}"
     wanted = sweep.Sweep(
         found,
+        part,
         tuple(targets(args.target)),
         size,
         folder,
@@ -152,7 +152,7 @@ def _sweep(args: argparse.Namespace, found: Checkpoint, size: tuple[int, int]) -
     )
     rows = list(sweep.run(wanted, interrupts.progress))
     result = sweep_report.as_json(rows)
-    write.write(folder, sweep_report.document(found.name, size, rows, folder), result, sweep_report.cases(rows))
+    write.write(folder, sweep_report.document(part.name, size, rows, folder), result, sweep_report.cases(rows))
     if args.json:
         output.print_json(result)
         return 0
@@ -174,13 +174,12 @@ def _print_rows(rows: Sequence[Row]) -> None:
 # --sensitivity and --mixed ------------------------------------------------------------------------------------------
 
 
-def _prepare(found: Checkpoint, size: Size, calibration: Calibration) -> tuple[Simulation, Judge]:
+def _prepare(part: Part, size: Size, calibration: Calibration) -> tuple[Simulation, Judge]:
     from edgestyle import exporting
     from edgestyle.quantization.judging import Judge
     from edgestyle.quantization.simulation import Simulation
 
-    net = found.network()
-    return Simulation(net, calibration), Judge(net, exporting.check_photos(size))
+    return Simulation(part.net, calibration), Judge(part.net, exporting.check_photos(size))
 
 
 def _rank(simulation: Simulation, judge: Judge) -> list[Sensitivity]:
@@ -196,17 +195,17 @@ def _rank(simulation: Simulation, judge: Judge) -> list[Sensitivity]:
     return sensitivity.by_harm(ranked)
 
 
-def _sensitivity(args: argparse.Namespace, found: Checkpoint, size: tuple[int, int]) -> int:
+def _sensitivity(args: argparse.Namespace, part: Part, size: tuple[int, int]) -> int:
     from edgestyle.quantization import sensitivity, sensitivity_report
     from edgestyle.report import write
 
-    simulation, judge = _prepare(found, size, calibrate(found, size, args.calibration))
+    simulation, judge = _prepare(part, size, calibrate(part, size, args.calibration))
     ranked = _rank(simulation, judge)
     paint = sensitivity.painter(simulation)
     whole = judge.harm([paint(photo) for photo in judge.photos])
     result = sensitivity_report.as_json(ranked, whole)
     if args.report:
-        document = sensitivity_report.document(found.name, size, ranked, whole)
+        document = sensitivity_report.document(part.name, size, ranked, whole)
         write.write(args.report, document, result, ())
     if args.json:
         output.print_json(result)
@@ -217,9 +216,9 @@ def _sensitivity(args: argparse.Namespace, found: Checkpoint, size: tuple[int, i
     return 0
 
 
-def _mixed(args: argparse.Namespace, found: Checkpoint, size: tuple[int, int]) -> int:
-    calibration = calibrate(found, size, args.calibration)
-    floats = mixed(found, size, calibration, "int8")
+def _mixed(args: argparse.Namespace, part: Part, size: tuple[int, int]) -> int:
+    calibration = calibrate(part, size, args.calibration)
+    floats = mixed(part, size, calibration, "int8")
     shown = [layer or "(the network itself)" for layer in floats]
     if args.json:
         output.print_json({"scheme": "int8", "float_layers": list(floats), "layers": len(calibration.layers)})
@@ -229,17 +228,17 @@ def _mixed(args: argparse.Namespace, found: Checkpoint, size: tuple[int, int]) -
     photos = f" --calibration {shlex.quote(str(args.calibration))}" if args.calibration else ""
     output.say(
         f"\nnext:\n  edgestyle export --model {model} --target {args.target} --size {sides} --quantize int8"
-        f"{' --mixed' if floats else ''}{photos}"
+        f"{' --mixed' if floats else ''}{photos}{styles.again(args)}"
     )
     return 0
 
 
-def mixed(found: Checkpoint, size: Size, calibration: Calibration, scheme: str) -> tuple[str, ...]:
+def mixed(part: Part, size: Size, calibration: Calibration, scheme: str) -> tuple[str, ...]:
     """The fewest layers that must stay in floats for a file of 8-bit integers to pass its gate on a CPU."""
     from edgestyle import gates, registry, settings
     from edgestyle.quantization import sensitivity
 
-    simulation, judge = _prepare(found, size, calibration)
+    simulation, judge = _prepare(part, size, calibration)
     order = [layer.layer for layer in _rank(simulation, judge)]
     gate = gates.find(scheme, registry.load(registry.RUNNERS, "litert-cpu"), settings.load().gate)
 

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgestyle.errors import UsageError
+
+if TYPE_CHECKING:
+    from edgestyle.checkpoint import Checkpoint
+    from edgestyle.manifest import Style
+    from edgestyle.styling import Code
 
 
 def add(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
@@ -28,6 +35,31 @@ def add(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
         "--strength", type=float, metavar="S", help="from 0, the photo, to 1 (default), the style in full"
     )
     return group
+
+
+def painting(args: argparse.Namespace, found: Checkpoint) -> tuple[Style | None, Code | None]:
+    """The painting that is to be folded in, and its code; twice None where there is none.
+
+    Raises:
+        UsageError: The network takes none, or what is asked for makes no sense.
+    """
+    from edgestyle import parts
+    from edgestyle.styling import Styling
+
+    if not args.style:
+        if args.style_weights or args.strength is not None:
+            raise UsageError("--style-weights and --strength need a --style PAINTING")
+        return None, None
+    strength = 1.0 if args.strength is None else args.strength
+    return parts.painting(found, Styling(tuple(args.style), numbers(args.style_weights), strength))
+
+
+def again(args: argparse.Namespace) -> str:
+    """The options as they were given, for a command to go on with."""
+    given = [f" --style {shlex.quote(str(path))}" for path in args.style]
+    given += [f" --style-weights {shlex.quote(args.style_weights)}"] if args.style_weights else []
+    given += [f" --strength {args.strength:g}"] if args.strength is not None else []
+    return "".join(given)
 
 
 def numbers(text: str) -> tuple[float, ...]:

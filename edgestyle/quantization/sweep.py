@@ -28,6 +28,7 @@ from edgestyle.target import Target
 
 if TYPE_CHECKING:
     from edgestyle.checkpoint import Checkpoint
+    from edgestyle.parts import Part
     from edgestyle.quantization.calibration import Calibration
 
 STATE = "sweep.json"
@@ -85,6 +86,8 @@ class Sweep:
     """
 
     checkpoint: Checkpoint
+    part: Part
+    """Its one file, which takes a photo alone."""
     targets: tuple[Target, ...]
     size: tuple[int, int]
     folder: Path
@@ -111,6 +114,8 @@ class Sweep:
         """What rows must agree in to be of one sweep."""
         return {
             "checkpoint_sha256": self.checkpoint.sha256(),
+            "part": self.part.name,
+            "code": list(self.part.code.example) if self.part.code else None,
             "size": list(self.size),
             "calibration": str(self.calibration.resolve()) if self.calibration else None,
             "versions": exporting.versions(("edgestyle", "torch", *(t for x in self.targets for t in x.tools))),
@@ -125,16 +130,15 @@ def run(sweep: Sweep, progress: Progress) -> Iterator[Row]:
     """
     make_folder(sweep.folder / PICTURES)
     rows = {(row.target, row.scheme): row for row in _resume(sweep)}
-    net = sweep.checkpoint.network()
     jobs = sweep.jobs
     judge: Judge | None = None
     calibration: Calibration | None = None
     for number, (target, scheme) in enumerate(jobs, 1):
         if (target.name, scheme) not in rows:
             if judge is None:
-                with progress(f"finding the ranges of {sweep.checkpoint.name}"):
-                    calibration = exporting.calibrate(sweep.checkpoint, sweep.size, sweep.calibration)
-                    judge = Judge(net, exporting.check_photos(sweep.size))
+                with progress(f"finding the ranges of {sweep.part.name}"):
+                    calibration = exporting.calibrate(sweep.part, sweep.size, sweep.calibration)
+                    judge = Judge(sweep.part.net, exporting.check_photos(sweep.size))
                 _write_pictures(sweep.folder, judge)
             with progress(f"{number}/{len(jobs)} {target.title} {scheme}"):
                 row = _row(sweep, target, scheme, calibration, judge)
@@ -156,6 +160,7 @@ def _row(sweep: Sweep, target: Target, scheme: str, calibration: Calibration | N
             sweep.overrides,
             calibration,
             allow_drift=True,
+            part=sweep.part,
         )
         session = runner.open(artifact.path)
         pictures = [session.run(photo) for photo in judge.photos]
@@ -183,7 +188,7 @@ def _row(sweep: Sweep, target: Target, scheme: str, calibration: Calibration | N
 def _times(sweep: Sweep, target: Target, path: Path, runner: Runner) -> dict[str, Any]:
     """A file in turn with the float file of its target; the float file itself alone."""
     scheme = target.default_scheme
-    floats = sweep.folder / FILES / exporting.artifact_name(sweep.checkpoint.name, target, sweep.size, scheme)
+    floats = sweep.folder / FILES / exporting.artifact_name(sweep.part.name, target, sweep.size, scheme)
     try:
         if path == floats or not floats.exists():
             timing = measure.measure(File(path, runner.name), sweep.effort)
