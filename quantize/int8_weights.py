@@ -67,7 +67,7 @@ def rewrite_coreml(path: Path) -> None:
     """
     optimize = coreml_package.import_coremltools().optimize.coreml
     every = optimize.OpLinearQuantizerConfig(mode="linear_symmetric", dtype="int8", weight_threshold=0)
-    config = optimize.OptimizationConfig(global_config=every)
+    config = optimize.OptimizationConfig(op_type_configs={"conv": every, "linear": every})  # not factors of channels
     coreml_integers.change(path, lambda model: optimize.linear_quantize_weights(model, config))
 
 

@@ -1,5 +1,6 @@
 """The adain family: two networks, one painting folded in, and what can be asked of them."""
 
+import copy
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -73,6 +74,15 @@ def test_one_painting_is_folded_in_exactly(pair: AdaIN) -> None:
     folded = specialize(pair.transformer, code)
     torch.testing.assert_close(folded(photo), pair.transformer(photo, code), rtol=0, atol=1e-5)
     assert not any("modulation" in name or "gains.scale." in name for name in folded.state_dict())
+
+
+def test_balanced_statistics_make_the_same_code(pair: AdaIN) -> None:
+    encoder, painting = copy.deepcopy(pair.encoder), torch.from_numpy(random(1, 3, 256, 256))
+    encoder.hidden.weight[:, ::7] *= 300
+    before = encoder(painting)
+    encoder.balanced()
+    torch.testing.assert_close(encoder(painting), before, rtol=0, atol=1e-4)
+    assert encoder.hidden.weight.abs().amax(0).allclose(torch.ones(1))
 
 
 @pytest.mark.parametrize("colour", FLAT.values(), ids=FLAT.keys())

@@ -24,8 +24,6 @@ from edgestyle.training.photos import load_painting
 
 PATTERN = "*_27.jpg"
 """Of an artist's paintings, the last of 28; those numbered 26 and 27 are not to be trained on."""
-MAGENTA_SIZE = 384
-"""Side of what Magenta's transfer network takes and gives, in pixels."""
 _BATCH = 4
 
 Paint = Callable[[Image, Path], Image]
@@ -38,21 +36,14 @@ def paintings(folder: Path, most: int = 20) -> list[Path]:
     return found[:: max(1, len(found) // most)][:most]
 
 
-def by_ours(pair: AdaIN, size: int | None = None) -> Paint:
-    """Our networks; at `size`, as an app would run them, the picture scaled back."""
+def by_ours(pair: AdaIN) -> Paint:
+    """Our networks."""
     painter = PairPainter("adain", pair)
-
-    def paint(photo: Image, painting: Path) -> Image:
-        code = painter.code(images.read(painting))
-        if size is None:
-            return painter.paint_by(photo, code)
-        return images.resize(painter.paint_by(images.resize(photo, (size, size)), code), photo.shape[2:])
-
-    return paint
+    return lambda photo, painting: painter.paint_by(photo, painter.code(images.read(painting)))
 
 
 def by_magenta(transfer: Path) -> Paint:
-    """Magenta's transfer network with the predictor that lies beside it, at 384x384, the picture scaled back."""
+    """Magenta's transfer network with the predictor that lies beside it, at its own size, the picture scaled back."""
     from ai_edge_litert.interpreter import Interpreter
 
     def opened(path: Path) -> Interpreter:
@@ -73,7 +64,8 @@ def by_magenta(transfer: Path) -> Paint:
     def paint(photo: Image, painting: Path) -> Image:
         square = images.resize(images.read(painting), (256, 256)).transpose(0, 2, 3, 1)
         code = run(predict, {predict.get_input_details()[0]["index"]: np.ascontiguousarray(square)})
-        small = images.resize(photo, (MAGENTA_SIZE, MAGENTA_SIZE)).transpose(0, 2, 3, 1)
+        height, width = (int(side) for side in picture["shape"][1:3])
+        small = images.resize(photo, (height, width)).transpose(0, 2, 3, 1)
         inputs = {picture["index"]: np.ascontiguousarray(small), style["index"]: code.reshape(style["shape"])}
         return images.resize(run(paint_by, inputs).transpose(0, 3, 1, 2).clip(0, 1), photo.shape[2:])
 

@@ -33,7 +33,7 @@ _DIVERGED = 3.0
 """Times its lowest running mean."""
 
 LOSS = LossConfig(
-    content_scales=((1, 0.6), (2, 0.2), (4, 0.2)), variation_weight=3.0, stability_weight=2e-3, lattice_weight=0.03
+    content_scales=((1, 0.6), (2, 0.2), (4, 0.2)), variation_weight=3.0, stability_weight=8e-3, lattice_weight=0.03
 )
 """What training minimises by default."""
 
@@ -70,7 +70,7 @@ class TrainConfig:
     photo happens to lie: strokes that have to move with the photo leave no room for either."""
     scales: tuple[int, int] = (352, 576)
     """Short side of the photos that crops are cut from, drawn evenly between the two."""
-    dark: float = 0.15
+    dark: float = 0.35
     """Share of the crops that are darkened from one side."""
     learning_rate: float = 1.2e-3
     """Adam's, after a warm-up of 100 steps; it falls to zero over the last 40 % of the run."""

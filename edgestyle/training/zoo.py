@@ -80,8 +80,7 @@ def measure(found: Checkpoint, bench: Bench) -> dict[str, Any]:
 
 
 def measure_any(found: Checkpoint, bench: Bench) -> dict[str, Any]:
-    """What a network that paints by any painting costs, and its score on held-out paintings: at the size of the score,
-    at Magenta's, and Magenta's own.
+    """What a network that paints by any painting costs, and its score on held-out paintings beside Magenta's.
 
     Raises:
         UsageError: There are no such paintings.
@@ -93,10 +92,9 @@ def measure_any(found: Checkpoint, bench: Bench) -> dict[str, Any]:
     def judged(paint: held_out.Paint) -> Score:
         return score.mean([each for row in held_out.scores(paint, bench.photos, styles, bench.network) for each in row])
 
-    pair = found.pair()
-    ours, small = (judged(held_out.by_ours(pair, size)) for size in (None, held_out.MAGENTA_SIZE))
+    ours = judged(held_out.by_ours(found.pair()))
     row = {**_numbers(ours), "photos": len(bench.photos), "paintings": len(styles), "size": score.SIZE}
-    row |= {**cost(found), "bytes": found.weights.stat().st_size, f"at_{held_out.MAGENTA_SIZE}": _numbers(small)}
+    row |= {**cost(found), "bytes": found.weights.stat().st_size}
     for path in sorted(bench.peers.glob("magenta_style_transfer_f16*")) if bench.peers else ():
         theirs = judged(held_out.by_magenta(path))
         ratio = round(ours.total / theirs.total, 3)
