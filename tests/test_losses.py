@@ -12,6 +12,7 @@ from edgestyle.losses import (
     LossConfig,
     PerceptualLoss,
     content_loss,
+    detail,
     gram_loss,
     gram_matrix,
     lattice_loss,
@@ -61,6 +62,17 @@ def test_a_lattice_is_told_from_texture() -> None:
     slope = torch.linspace(0, 1, 128).expand(1, 3, 128, 128)
     assert lattice_loss(slope).item() < 0.1
     assert lattice_loss(stripes[..., :72, :80]).item() == pytest.approx(power * (8 / 9) ** 2, rel=0.02)
+
+
+def test_detail_is_what_a_photo_shows_not_how_light_it_is() -> None:
+    slope = torch.linspace(0, 1, 128).expand(1, 3, 128, 128)
+    noise = torch.randn(1, 3, 128, 128, generator=torch.Generator().manual_seed(0))
+    assert detail(slope).item() < 0.1
+    assert detail(0.5 + 0.1 * noise).item() == 1
+    mean_distance = (2 / torch.pi) ** 0.5 * (
+        80 / 81
+    ) ** 0.5  # of a normal number from the mean of 81, itself among them
+    assert detail(0.5 + 0.01 * noise).item() == pytest.approx(0.01 * mean_distance / 0.02, rel=0.02)
 
 
 def test_a_picture_is_its_own_content_and_a_painting_its_own_style(network: Student) -> None:

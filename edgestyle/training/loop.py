@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from edgestyle.errors import CheckError, ConfigError
 from edgestyle.feedforward import FeedForward, FeedForwardConfig, deploy, specialize
-from edgestyle.losses import GREY_LEVEL, LossConfig, Losses, PerceptualLoss, lattice_loss, stability_loss
+from edgestyle.losses import GREY_LEVEL, LossConfig, Losses, PerceptualLoss, detail, lattice_loss, stability_loss
 from edgestyle.training import devices, state
 from edgestyle.training.initialisation import learn_identity, unit_variance
 from edgestyle.training.photos import Photos
@@ -33,7 +33,7 @@ _DIVERGED = 3.0
 """Times its lowest running mean."""
 
 LOSS = LossConfig(
-    content_scales=((1, 0.6), (2, 0.2), (4, 0.2)), variation_weight=3.0, stability_weight=8e-3, lattice_weight=0.03
+    content_scales=((1, 0.6), (2, 0.2), (4, 0.2)), variation_weight=3.0, stability_weight=4e-3, lattice_weight=0.03
 )
 """What training minimises by default."""
 
@@ -227,6 +227,7 @@ class Run:
         shown = shown.contiguous(memory_format=torch.channels_last)
         pictures = self._parallel(shown, *(() if chosen is None else (chosen,))).float()
         losses = loss(pictures[:count][inside], shown[:count][inside], styles)
+        losses = replace(losses, style=losses.style * detail(shown[:count][inside]))
         lattice = lattice_loss(pictures)
         if len(pictures) == count:
             return losses, torch.zeros(1, device=photos.device), lattice

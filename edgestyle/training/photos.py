@@ -98,9 +98,14 @@ class Photos:
 
 
 def _darken(crop: Tensor, generator: torch.Generator) -> Tensor:
-    """A crop in shadow from one side, with a sensor's noise, in whole grey levels: (1, 3, H, W)."""
+    """A crop in shadow from one side, with a sensor's noise, in whole grey levels: (1, 3, H, W).
+
+    Every second is out of focus besides: a night sky.
+    """
     size = crop.shape[-1]
-    darkest, angle, level = torch.rand(3, generator=generator).tolist()
+    darkest, angle, level, sky = torch.rand(4, generator=generator).tolist()
+    if sky < 0.5:
+        crop = F.interpolate(F.adaptive_avg_pool2d(crop, 4), (size, size), mode="bicubic").clamp(0, 1)
     y, x = torch.meshgrid(*[torch.linspace(-1, 1, size)] * 2, indexing="ij")
     ramp = (x * math.cos(2 * math.pi * angle) + y * math.sin(2 * math.pi * angle) + 2 * level).clamp(0, 1)
     darkest *= _DARKEST
