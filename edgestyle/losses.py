@@ -8,7 +8,7 @@ for most paintings: 0 is perfect, 1 is as far as showing nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import get_args
 
 import torch
@@ -196,6 +196,12 @@ class PerceptualLoss:
             + config.variation_weight * losses.variation
             + config.color_weight * losses.color
         )
+
+    def objective(self, pictures: Tensor, photos: Tensor) -> Tensor:
+        """What is minimised where pictures are not also moved, (B,): style counts by `detail`, and a lattice costs."""
+        losses = self(pictures, photos)
+        losses = replace(losses, style=losses.style * detail(photos))
+        return self.weighted(losses) + self.config.lattice_weight * lattice_loss(pictures)
 
     def _content(self, features: dict[str, Tensor], photos: Tensor) -> Tensor:
         layers = self.config.content_layers

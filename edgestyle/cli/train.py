@@ -194,7 +194,7 @@ def _fine_tune(args: argparse.Namespace) -> int:
             drift = f"int8 {progress.int8_db:.1f} dB from float, float {progress.start_db:.1f} dB from the start"
             update(progress.step, drift)
 
-        fine_tune_checkpoint(start, args.out, photos, ranges, config, lambda a, b: loss.weighted(loss(a, b)), report)
+        fine_tune_checkpoint(start, args.out, photos, ranges, config, loss.objective, report)
     output.say(f"{args.out}")
     output.say(f"\nnext:\n  edgestyle export --model {args.out} --target all --quantize int8")
     return 0

@@ -54,7 +54,7 @@ class QatConfig:
     """How much that of the float picture against the one that the network painted at the start counts."""
     learning_rate: float = 3e-4
     """Adam's; it falls to zero along half a cosine."""
-    perceive_every: int = 4
+    perceive_every: int = 2
     """Steps after which content and style are looked at: that costs more than all else together."""
     ranges_every: int = 100
     """Steps after which the ranges are found again."""
