@@ -103,7 +103,7 @@ class StyleEncoder(nn.Module):
     size = 256
     """Side of the square that a painting is given as."""
     balance: Tensor
-    """A factor on each statistic, see `balanced`."""
+    """A factor on each statistic, see `equalise`."""
 
     def __init__(self, config: AdaINConfig) -> None:
         super().__init__()
@@ -132,7 +132,7 @@ class StyleEncoder(nn.Module):
         return torch.tanh(code).flatten(1)
 
     @torch.no_grad()
-    def balanced(self) -> None:
+    def equalise(self) -> None:
         """Move what makes the weights of some statistics larger than those of others, in place, into `balance`.
 
         Exact. A statistic that varies little has weights 300 times as large as others; in 8 bits, with one scale for

@@ -74,14 +74,19 @@ def gather(
         CheckError: No file could be made.
         MissingExtraError: No file could be made, for want of a package.
     """
+    names = [path.stem for path in paintings]
+    if len(set(names)) < len(names):
+        raise UsageError(f"filters have the names of their paintings; {' and '.join(names)} are not different")
+    networks = {model: checkpoint.find(model) for model in models if Path(model).suffix not in runner.suffixes()}
+    if paintings and all(network.config.family != "adain" for network in networks.values()):
+        raise UsageError(f"--style is for networks that paint by any painting, and {', '.join(models)} is none")
     found: dict[str, Path] = {}
     for model in models:
-        if Path(model).suffix in runner.suffixes():
-            files = [_as_it_is(demo, Path(model))]
+        if model in networks:
+            made = _parts(demo, networks[model], paintings)
+            files = list(_made(demo, networks[model], made, sizes, scheme, exported, progress, note))
         else:
-            network = checkpoint.find(model)
-            made = _parts(demo, network, paintings)
-            files = list(_made(demo, network, made, sizes, scheme, exported, progress, note))
+            files = [_as_it_is(demo, Path(model))]
         for file in files:
             if found.setdefault(file.name, file).resolve() != file.resolve():
                 raise UsageError(f"{found[file.name]} and {file} have one name; give one of them")

@@ -197,11 +197,14 @@ class PerceptualLoss:
             + config.color_weight * losses.color
         )
 
+    def learned(self, pictures: Tensor, photos: Tensor, styles: Tensor | None = None) -> Losses:
+        """The losses that networks learn from: as of a call, but style counts by the photo's `detail`."""
+        losses = self(pictures, photos, styles)
+        return replace(losses, style=losses.style * detail(photos))
+
     def objective(self, pictures: Tensor, photos: Tensor) -> Tensor:
-        """What is minimised where pictures are not also moved, (B,): style counts by `detail`, and a lattice costs."""
-        losses = self(pictures, photos)
-        losses = replace(losses, style=losses.style * detail(photos))
-        return self.weighted(losses) + self.config.lattice_weight * lattice_loss(pictures)
+        """What is minimised where pictures are not also moved, (B,), a lattice among it."""
+        return self.weighted(self.learned(pictures, photos)) + self.config.lattice_weight * lattice_loss(pictures)
 
     def _content(self, features: dict[str, Tensor], photos: Tensor) -> Tensor:
         layers = self.config.content_layers

@@ -122,7 +122,7 @@ def single(checkpoint: Checkpoint, target: Target, style: Style | None = None, c
     if others:
         raise UsageError(f"{checkpoint.name} paints by any painting; say which one, by --style PAINTING")
     if part.role != "filter":
-        make = f"edgestyle specialize {checkpoint.name} {checkpoint.config.styles[0].name}"
+        make = f"edgestyle specialize {checkpoint.folder} {checkpoint.config.styles[0].name}"
         raise UsageError(f"{checkpoint.name} paints in {len(part.styles)} styles; make a network of one: {make}")
     return part
 

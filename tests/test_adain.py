@@ -80,7 +80,7 @@ def test_balanced_statistics_make_the_same_code(pair: AdaIN) -> None:
     encoder, painting = copy.deepcopy(pair.encoder), torch.from_numpy(random(1, 3, 256, 256))
     encoder.hidden.weight[:, ::7] *= 300
     before = encoder(painting)
-    encoder.balanced()
+    encoder.equalise()
     torch.testing.assert_close(encoder(painting), before, rtol=0, atol=1e-4)
     assert encoder.hidden.weight.abs().amax(0).allclose(torch.ones(1))
 

@@ -106,6 +106,11 @@ def test_a_network_for_any_painting_becomes_a_filter_for_each(tmp_path: Path, mo
     ]
     with pytest.raises(UsageError, match="once for each filter"):
         gather("android")
+    with pytest.raises(UsageError, match="are not different"):
+        gather("ios", tmp_path / "a" / "coffee.png", tmp_path / "b" / "coffee.jpg")
+    ios = registry.load(registry.DEMOS, "ios")
+    with pytest.raises(UsageError, match="great_wave is none"):
+        demo.gather(ios, ["great_wave"], [], None, tmp_path, lambda _: nullcontext(), pytest.fail, paintings)
     made.clear()
     gather("web")
     assert set(made) == {"adain-encoder", "adain"}

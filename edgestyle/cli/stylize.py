@@ -122,7 +122,7 @@ def _default(styling: Styling | None) -> str:
     """The network to paint by where none is named.
 
     Raises:
-        UsageError: There is none.
+        UsageError: Nothing says what to paint by.
     """
     if styling is None:
         raise UsageError("nothing says what to paint by; give --model NAME ('edgestyle models' lists them)")

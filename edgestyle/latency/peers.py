@@ -232,7 +232,7 @@ def page(found: Report, drifts: dict[str, float], score: Sequence[tuple[str, str
 
 def _costs(found: Report, drifts: dict[str, float]) -> Table:
     titles = ("size", "p50 ms", "p90 ms", "first ms", "peak MB", "file kB", "drift dB", "GMAC", "GFLOP/s")
-    columns = [Column(title, numeric=True) for title in (*titles, "of the roofline")]
+    columns = [Column(title, numeric=True) for title in (*titles, "of the fp32 roofline")]
     rows = []
     for result in found.results:
         if not result.measured:

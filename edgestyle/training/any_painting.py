@@ -230,9 +230,9 @@ class AnyPaintingRun:
         return [int(torch.randint(limit, (), generator=self.generator)) for limit in limits]
 
     def result(self) -> AdaIN:
-        """The averaged networks in deploy form, ready for weights in 8 bits."""
+        """The averaged networks in deploy form, equalised for weights in 8 bits."""
         frozen: AdaIN = copy.deepcopy(self.average).eval().requires_grad_(False)
-        frozen.encoder.balanced()
+        frozen.encoder.equalise()
         return frozen.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload, no-any-return]
 
     def save(self, folder: Path) -> None:

@@ -1,11 +1,12 @@
 """How networks that paint by any painting do on paintings and photos that training has not seen, beside Magenta's.
 
 Content and style are those of `edgestyle.score`, the mean over all pairs of a photo and a painting; VGG-19 computes in
-bfloat16, as in training, and sees each photo's own features once.
+bfloat16, as in training.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -14,7 +15,6 @@ import torch
 
 from edgestyle import images, processors, score
 from edgestyle.adain import AdaIN
-from edgestyle.contact_sheet import contact_sheet
 from edgestyle.images import Image
 from edgestyle.perceptual import PerceptualNetwork
 from edgestyle.score import Score
@@ -39,7 +39,8 @@ def paintings(folder: Path, most: int = 20) -> list[Path]:
 def by_ours(pair: AdaIN) -> Paint:
     """Our networks."""
     painter = PairPainter("adain", pair)
-    return lambda photo, painting: painter.paint_by(photo, painter.code(images.read(painting)))
+    code = functools.cache(lambda painting: painter.code(images.read(painting)))
+    return lambda photo, painting: painter.paint_by(photo, code(painting))
 
 
 def by_magenta(transfer: Path) -> Paint:
@@ -61,12 +62,15 @@ def by_magenta(transfer: Path) -> Paint:
         found: Image = network.get_tensor(network.get_output_details()[0]["index"])
         return found
 
-    def paint(photo: Image, painting: Path) -> Image:
+    @functools.cache
+    def code(painting: Path) -> Image:
         square = images.resize(images.read(painting), (256, 256)).transpose(0, 2, 3, 1)
-        code = run(predict, {predict.get_input_details()[0]["index"]: np.ascontiguousarray(square)})
+        return run(predict, {predict.get_input_details()[0]["index"]: np.ascontiguousarray(square)}).copy()
+
+    def paint(photo: Image, painting: Path) -> Image:
         height, width = (int(side) for side in picture["shape"][1:3])
         small = images.resize(photo, (height, width)).transpose(0, 2, 3, 1)
-        inputs = {picture["index"]: np.ascontiguousarray(small), style["index"]: code.reshape(style["shape"])}
+        inputs = {picture["index"]: np.ascontiguousarray(small), style["index"]: code(painting).reshape(style["shape"])}
         return images.resize(run(paint_by, inputs).transpose(0, 3, 1, 2).clip(0, 1), photo.shape[2:])
 
     return paint
@@ -87,12 +91,3 @@ def scores(
                 found = compare(network, torch.from_numpy(pictures), torch.from_numpy(photo), grams[i : i + _BATCH])
             row += [Score(content, sum(style)) for content, style in zip(*(x.tolist() for x in found), strict=True)]
         yield row
-
-
-def sheet(paint: Paint, photos: Sequence[Path], styles: Sequence[Path]) -> Image:
-    """Paintings across the top, photos down the side, and what comes of each pair."""
-    read = [score.square(path) for path in photos]
-    white = np.ones_like(read[0])
-    rows = [[white, *(images.read(path) for path in styles)]]
-    rows += [[photo, *(paint(photo, path) for path in styles)] for photo in read]
-    return contact_sheet(rows, cell=192)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from edgestyle.errors import CheckError, ConfigError
 from edgestyle.feedforward import FeedForward, FeedForwardConfig, deploy, specialize
-from edgestyle.losses import GREY_LEVEL, LossConfig, Losses, PerceptualLoss, detail, lattice_loss, stability_loss
+from edgestyle.losses import GREY_LEVEL, LossConfig, Losses, PerceptualLoss, lattice_loss, stability_loss
 from edgestyle.training import devices, state
 from edgestyle.training.initialisation import learn_identity, unit_variance
 from edgestyle.training.photos import Photos
@@ -226,8 +226,7 @@ class Run:
             chosen = None if styles is None else torch.cat([styles, styles[:1]])
         shown = shown.contiguous(memory_format=torch.channels_last)
         pictures = self._parallel(shown, *(() if chosen is None else (chosen,))).float()
-        losses = loss(pictures[:count][inside], shown[:count][inside], styles)
-        losses = replace(losses, style=losses.style * detail(shown[:count][inside]))
+        losses = loss.learned(pictures[:count][inside], shown[:count][inside], styles)
         lattice = lattice_loss(pictures)
         if len(pictures) == count:
             return losses, torch.zeros(1, device=photos.device), lattice
