@@ -214,7 +214,9 @@ def _limits(report: Report, _threshold: float) -> Iterator[Section]:
         Column("MB moved", numeric=True, hint="Inputs, weights and outputs of every layer, each once."),
         Column("GFLOP/s", numeric=True, hint="Achieved at the median time."),
         Column(
-            "of the fp32 roofline", numeric=True, hint="GFLOP/s as a share of what the machine can do at so many a byte."
+            "of the fp32 roofline",
+            numeric=True,
+            hint="GFLOP/s as a share of what the machine can do at so many a byte.",
         ),
     )
     rows = []
