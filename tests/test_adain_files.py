@@ -16,7 +16,8 @@ from edgestyle.drift import measure
 from edgestyle.errors import UsageError
 from edgestyle.manifest import Style, read_manifest
 from edgestyle.runner import choose
-from edgestyle.stylize import PairPainter
+from edgestyle.stylize import PairPainter, open_painter
+from edgestyle.target import Target
 
 TINY = AdaINConfig(code=8, width=8, trunk_width=16, trunk_blocks=2, blocks=1, hidden=16)
 SIZE = (64, 96)
@@ -38,12 +39,26 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
 
 
 @pytest.fixture(scope="module", params=["onnx", "tflite", "coreml"])
-def build(request: pytest.FixtureRequest, tiny: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def target(request: pytest.FixtureRequest) -> Target:
+    return registry.load(registry.TARGETS, request.param)
+
+
+@pytest.fixture(scope="module")
+def build(target: Target, tiny: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The two files, in a folder of their own."""
-    target, out = registry.load(registry.TARGETS, request.param), tmp_path_factory.mktemp(request.param)
-    for part in parts.of(tiny, target):
-        exporting.export(tiny, target, SIZE, out, part=part)
-    return out
+    return both_files(tiny, target, tmp_path_factory.mktemp(target.name))
+
+
+@pytest.fixture(scope="module")
+def trained(target: Target, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The two files of the zoo's networks."""
+    return both_files(checkpoint.find("adain"), target, tmp_path_factory.mktemp(target.name))
+
+
+def both_files(network: Checkpoint, target: Target, folder: Path) -> Path:
+    for part in parts.of(network, target):
+        exporting.export(network, target, SIZE, folder, part=part)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -70,10 +85,6 @@ def named(build: Path, role: str) -> Path:
     return next(path for path in found if read_manifest(path).contract.role == role)
 
 
-def target_of(path: Path) -> str:
-    return read_manifest(path).contract.target
-
-
 def test_both_manifests_say_the_same_of_the_code(build: Path) -> None:
     encoder, transformer = (read_manifest(named(build, role)).contract for role in ("encoder", "transformer"))
     assert encoder.code == transformer.code
@@ -90,31 +101,46 @@ def test_the_file_itself_holds_its_contract(build: Path) -> None:
         assert session.contract == read_manifest(path).contract
 
 
-@pytest.mark.parametrize(
-    "wanted", [{}, {"strength": 0.0}, {"strength": 0.4}, {"weights": (3, 1)}, {"preserve_color": True}], ids=str
-)
-def test_files_paint_what_torch_paints(
-    tiny: Checkpoint, build: Path, photo: images.Image, paintings: tuple[Path, Path], wanted: dict
-) -> None:
-    from edgestyle.stylize import open_painter
+def folded_in(network: Checkpoint, target: Target, painting: Path, folder: Path) -> Path:
+    """One file, of one painting."""
+    code = PairPainter("pair", network.pair()).code(images.read(painting))
+    (part,) = parts.of(network, target, Style(name="my painting", title="my painting"), code)
+    return exporting.export(network, target, SIZE, folder, part=part).path
 
-    path = named(build, "transformer")
+
+WANTED: tuple[dict, ...] = ({}, {"strength": 0.0}, {"strength": 0.4}, {"weights": (3, 1)}, {"preserve_color": True})
+
+
+@pytest.mark.parametrize("wanted", WANTED, ids=str)
+def test_files_paint_what_torch_paints(
+    tiny: Checkpoint, target: Target, build: Path, photo: images.Image, paintings: tuple[Path, Path], wanted: dict
+) -> None:
     asked = styling.Styling(paintings, **wanted)
-    painted = open_painter(str(path), styling=asked).paint(photo)
-    assert measure(painted, in_torch(tiny, asked, photo)).psnr_db >= AGREE_DB[target_of(path)]
+    painted = open_painter(str(named(build, "transformer")), styling=asked).paint(photo)
+    assert measure(painted, in_torch(tiny, asked, photo)).psnr_db >= AGREE_DB[target.name]
 
 
 def test_a_painting_folded_in(
-    tiny: Checkpoint, build: Path, photo: images.Image, paintings: tuple[Path, Path], tmp_path: Path
+    tiny: Checkpoint, target: Target, photo: images.Image, paintings: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    target = registry.load(registry.TARGETS, target_of(named(build, "transformer")))
-    code = PairPainter("tiny", tiny.pair()).code(images.read(paintings[0]))
-    (part,) = parts.of(tiny, target, Style(name="my painting", title="my painting"), code)
-    artifact = exporting.export(tiny, target, SIZE, tmp_path, part=part)
-    assert artifact.path.name.startswith("tiny-my_painting-96x64.")
-    painted = choose(artifact.path).open(artifact.path).run(photo)
+    path = folded_in(tiny, target, paintings[0], tmp_path)
+    assert path.name.startswith("tiny-my_painting-96x64.")
+    painted = choose(path).open(path).run(photo)
     expected = in_torch(tiny, styling.Styling(paintings[:1]), photo)
     assert measure(painted, expected).psnr_db >= AGREE_DB[target.name]
+
+
+def test_the_zoos_files_paint_what_torch_paints(
+    target: Target, trained: Path, photo: images.Image, paintings: tuple[Path, Path], tmp_path: Path
+) -> None:
+    zoo, transformer = checkpoint.find("adain"), str(named(trained, "transformer"))
+    for wanted in WANTED:
+        asked = styling.Styling(paintings, **wanted)
+        painted = open_painter(transformer, styling=asked).paint(photo)
+        assert measure(painted, in_torch(zoo, asked, photo)).psnr_db >= AGREE_DB[target.name], wanted
+    path = folded_in(zoo, target, paintings[0], tmp_path)
+    expected = in_torch(zoo, styling.Styling(paintings[:1]), photo)
+    assert measure(choose(path).open(path).run(photo), expected).psnr_db >= AGREE_DB[target.name]
 
 
 def run(*arguments: object) -> int:
@@ -220,9 +246,9 @@ def test_the_checkpoint_is_timed_with_a_painting_folded_in(tiny: Checkpoint) -> 
     assert len(timing.samples_ms) == 5
 
 
-def test_what_is_there_is_not_exported_again(tiny: Checkpoint, build: Path) -> None:
+def test_what_is_there_is_not_exported_again(tiny: Checkpoint, target: Target, build: Path) -> None:
     path = named(build, "transformer")
-    target, before = registry.load(registry.TARGETS, target_of(path)), path.stat().st_mtime_ns
+    before = path.stat().st_mtime_ns
     part = next(part for part in parts.of(tiny, target) if part.role == "transformer")
     assert exporting.export_unless_there(tiny, target, SIZE, build, part=part) == path
     assert path.stat().st_mtime_ns == before
