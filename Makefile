@@ -11,7 +11,7 @@ PACKAGES := edgestyle export quantize models demo_apps
 DEMO := build/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check lint type pytest browser kotlin format validate-zoo bench-peers zoo-measure wheel constraints clean
+.PHONY: help venv demo test check lint type pytest browser kotlin format validate-zoo bench-peers zoo-measure contact-sheets wheel constraints clean
 
 help: ## list these goals
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -76,6 +76,9 @@ bench-peers: $(INSTALLED) ## our networks against other people's, in turn: docs/
 
 zoo-measure: $(INSTALLED) ## score and cost of every network, peers' and Gatys' beside them: models/*/measured.json; DATA=, PEERS=, GATYS=
 	$(BIN)/python -m edgestyle.training.zoo --data $(DATA) --peers $(PEERS) --gatys $(GATYS)
+
+contact-sheets: $(INSTALLED) ## eight photos and their pictures, for each learned network: models/*/contact_sheet.jpg
+	$(BIN)/python docs/make_contact_sheets.py
 
 wheel: $(INSTALLED) ## build the wheel into dist
 	rm -rf build/lib build/bdist.*

@@ -22,7 +22,6 @@ from edgestyle.checkpoint import Checkpoint
 from edgestyle.cli import output
 from edgestyle.drift import Drift, measure, worst
 from edgestyle.latency.machine import describe
-from edgestyle.manifest import Style
 from edgestyle.parts import Part
 from edgestyle.quantization import photos, sensitivity, sensitivity_report, sweep, sweep_report
 from edgestyle.quantization.calibration import calibrate
@@ -64,10 +63,7 @@ def main() -> None:
 
 def sections(found: Checkpoint, targets: tuple[Target, ...], size: tuple[int, int], folder: Path) -> Iterator[str]:
     """What is known of a network, as Markdown; of one that paints by any painting, with a sample photo's style."""
-    style, code = None, None
-    if found.config.family == "adain":
-        style, code = Style(name=parts.EXAMPLE, title=parts.EXAMPLE), parts.example(found.pair())
-    part = parts.single(found, targets[0], style, code)
+    part = parts.by_example(found, targets[0])
     rows = list(sweep.run(Sweep(found, part, targets, size, folder), output.progress))
     columns = [Column(title, numeric=2 < i < 11) for i, title in enumerate(sweep_report.titles())]
     yield f"### {part.name}\n"

@@ -127,6 +127,13 @@ def single(checkpoint: Checkpoint, target: Target, style: Style | None = None, c
     return part
 
 
+def by_example(checkpoint: Checkpoint, target: Target) -> Part:
+    """`single` of any checkpoint: one that paints by any painting paints by the example."""
+    if checkpoint.config.family != "adain":
+        return single(checkpoint, target)
+    return single(checkpoint, target, Style(name=EXAMPLE, title=EXAMPLE), example(checkpoint.pair()))
+
+
 def painting(checkpoint: Checkpoint, wanted: Styling) -> tuple[Style, Code]:
     """What to call a painting, or several mixed, that is to be folded in, and its code: arguments of `of`.
 
