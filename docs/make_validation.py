@@ -43,7 +43,7 @@ Every network of the zoo on every delegate that runs on Linux. Made by `make val
 def export_missing(folder: Path) -> Iterator[Path | str]:
     """Export each network in each scheme that a target serves, at each size, unless its file is there.
 
-    What takes a style code has no integer activations; in its place there is the filter of the example painting.
+    Of networks for any painting there is also the filter of the example painting; integer activations it alone can have.
 
     Yields:
         The files; for what could not be exported, why.
@@ -51,8 +51,8 @@ def export_missing(folder: Path) -> Iterator[Path | str]:
     made: set[Path] = set()  # a style encoder is of one size
     targets = registry.load_all(registry.TARGETS)
     for network, target, scheme in product(checkpoint.zoo(), targets, SCHEMES):
-        found = [parts.by_example(network, target)] if scheme == "int8" else parts.of(network, target)
-        for part, asked in product(found, SIZES):
+        files = parts.of(network, target) if scheme != "int8" else []
+        for part, asked in product([*files, parts.by_example(network, target)], SIZES):
             size = part.size(asked)
             path = folder / exporting.artifact_name(part.name, target, size, scheme)
             if path in made or scheme not in exporting.schemes(target):
