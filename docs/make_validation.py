@@ -50,7 +50,8 @@ def export_missing(folder: Path) -> Iterator[Path | str]:
     """
     made: set[Path] = set()  # a style encoder is of one size
     targets = registry.load_all(registry.TARGETS)
-    for network, target, scheme in product(checkpoint.zoo(), targets, SCHEMES):
+    zoo = sorted(checkpoint.zoo(), key=lambda network: network.config.family == "adain")  # the long tables last
+    for network, target, scheme in product(zoo, targets, SCHEMES):
         files = parts.of(network, target) if scheme != "int8" else []
         for part, asked in product([*files, parts.by_example(network, target)], SIZES):
             size = part.size(asked)
