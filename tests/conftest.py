@@ -34,3 +34,30 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     from edgestyle import trial
 
     return trial.tiny_checkpoint(tmp_path_factory.mktemp("checkpoints") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def tiny_pair(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    """A small style encoder and its transformer with seeded random weights, in a folder of their own. As above."""
+    from dataclasses import asdict
+
+    import torch
+
+    from edgestyle import checkpoint
+    from edgestyle.adain import AdaIN, AdaINConfig
+
+    network = AdaINConfig(code=8, width=8, trunk_width=16, trunk_blocks=2, blocks=1, hidden=16)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = AdaIN(network)
+        for module in net.modules():  # further from zero than they start, so that the code matters
+            if (
+                isinstance(module, torch.nn.Conv2d)
+                and module.in_channels == network.code
+                and module.kernel_size == (1, 1)
+            ):
+                torch.nn.init.normal_(module.weight, std=0.3)
+    config = checkpoint.CheckpointConfig(
+        name="tiny", family="adain", network=asdict(network), styles=(), training={}, licence="for tests"
+    )
+    return checkpoint.write(tmp_path_factory.mktemp("pairs") / "tiny", config, net)

@@ -2,16 +2,14 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+from pair_files import SIZE, both_files, named
 
 from edgestyle import artifacts, checkpoint, cli, exporting, images, parts, registry, styling
-from edgestyle.adain import AdaIN, AdaINConfig
-from edgestyle.checkpoint import Checkpoint, CheckpointConfig
+from edgestyle.checkpoint import Checkpoint
 from edgestyle.drift import measure
 from edgestyle.errors import UsageError
 from edgestyle.manifest import Style, read_manifest
@@ -19,23 +17,8 @@ from edgestyle.runner import choose
 from edgestyle.stylize import PairPainter, open_painter
 from edgestyle.target import Target
 
-TINY = AdaINConfig(code=8, width=8, trunk_width=16, trunk_blocks=2, blocks=1, hidden=16)
-SIZE = (64, 96)
 AGREE_DB = {"onnx": 60, "tflite": 60, "coreml": 40}
 """What strength, blends and specialization are held to against torch; Core ML computes in fp16."""
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
-    torch.manual_seed(0)
-    net = AdaIN(TINY)
-    for module in net.modules():  # further from zero than they start, so that the code matters
-        if isinstance(module, torch.nn.Conv2d) and module.in_channels == TINY.code and module.kernel_size == (1, 1):
-            torch.nn.init.normal_(module.weight, std=0.3)
-    config = CheckpointConfig(
-        name="tiny", family="adain", network=asdict(TINY), styles=(), training={}, licence="for tests"
-    )
-    return checkpoint.write(tmp_path_factory.mktemp("zoo") / "tiny", config, net)
 
 
 @pytest.fixture(scope="module", params=["onnx", "tflite", "coreml"])
@@ -44,21 +27,15 @@ def target(request: pytest.FixtureRequest) -> Target:
 
 
 @pytest.fixture(scope="module")
-def build(target: Target, tiny: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def build(target: Target, tiny_pair: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The two files, in a folder of their own."""
-    return both_files(tiny, target, tmp_path_factory.mktemp(target.name))
+    return both_files(tiny_pair, target, tmp_path_factory.mktemp(target.name))
 
 
 @pytest.fixture(scope="module")
 def trained(target: Target, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The two files of the zoo's networks."""
     return both_files(checkpoint.find("adain"), target, tmp_path_factory.mktemp(target.name))
-
-
-def both_files(network: Checkpoint, target: Target, folder: Path) -> Path:
-    for part in parts.of(network, target):
-        exporting.export(network, target, SIZE, folder, part=part)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -76,22 +53,17 @@ def paintings(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return found
 
 
-def in_torch(tiny: Checkpoint, styling_: styling.Styling, photo: images.Image) -> images.Image:
-    return styling.StyledPainter.open(PairPainter("tiny", tiny.pair()), styling_).paint(photo)
-
-
-def named(build: Path, role: str) -> Path:
-    found = artifacts.find([build])
-    return next(path for path in found if read_manifest(path).contract.role == role)
+def in_torch(network: Checkpoint, styling_: styling.Styling, photo: images.Image) -> images.Image:
+    return styling.StyledPainter.open(PairPainter("tiny", network.pair()), styling_).paint(photo)
 
 
 def test_both_manifests_say_the_same_of_the_code(build: Path) -> None:
     encoder, transformer = (read_manifest(named(build, role)).contract for role in ("encoder", "transformer"))
     assert encoder.code == transformer.code
-    assert encoder.code.length == TINY.code == len(encoder.code.example)
+    assert encoder.code.length == len(encoder.code.example)
     assert (build / encoder.code.encoder).exists()
     assert (encoder.size, transformer.size) == ((256, 256), SIZE)
-    assert encoder.output.shape == (1, TINY.code)
+    assert encoder.output.shape == (1, encoder.code.length)
     assert max(map(abs, encoder.code.example)) < 1
 
 
@@ -113,20 +85,20 @@ WANTED: tuple[dict, ...] = ({}, {"strength": 0.0}, {"strength": 0.4}, {"weights"
 
 @pytest.mark.parametrize("wanted", WANTED, ids=str)
 def test_files_paint_what_torch_paints(
-    tiny: Checkpoint, target: Target, build: Path, photo: images.Image, paintings: tuple[Path, Path], wanted: dict
+    tiny_pair: Checkpoint, target: Target, build: Path, photo: images.Image, paintings: tuple[Path, Path], wanted: dict
 ) -> None:
     asked = styling.Styling(paintings, **wanted)
     painted = open_painter(str(named(build, "transformer")), styling=asked).paint(photo)
-    assert measure(painted, in_torch(tiny, asked, photo)).psnr_db >= AGREE_DB[target.name]
+    assert measure(painted, in_torch(tiny_pair, asked, photo)).psnr_db >= AGREE_DB[target.name]
 
 
 def test_a_painting_folded_in(
-    tiny: Checkpoint, target: Target, photo: images.Image, paintings: tuple[Path, Path], tmp_path: Path
+    tiny_pair: Checkpoint, target: Target, photo: images.Image, paintings: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    path = folded_in(tiny, target, paintings[0], tmp_path)
+    path = folded_in(tiny_pair, target, paintings[0], tmp_path)
     assert path.name.startswith("tiny-my_painting-96x64.")
     painted = choose(path).open(path).run(photo)
-    expected = in_torch(tiny, styling.Styling(paintings[:1]), photo)
+    expected = in_torch(tiny_pair, styling.Styling(paintings[:1]), photo)
     assert measure(painted, expected).psnr_db >= AGREE_DB[target.name]
 
 
@@ -162,9 +134,9 @@ def test_on_the_command_line(build: Path, photo: images.Image, paintings: tuple[
 
 
 def test_validate_takes_each_of_the_two(
-    tiny: Checkpoint, build: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tiny_pair: Checkpoint, build: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(checkpoint, "zoo", lambda: [tiny])
+    monkeypatch.setattr(checkpoint, "zoo", lambda: [tiny_pair])
     delegate = choose(named(build, "transformer")).name
     code = run("validate", build, "--delegate", delegate, "--json")
     results = json.loads(capsys.readouterr().out)["results"]
@@ -172,14 +144,14 @@ def test_validate_takes_each_of_the_two(
     assert [result["status"] for result in results] == ["passed"] * 2
 
 
-def test_weights_in_eight_bits_and_no_more(tiny: Checkpoint, tmp_path: Path) -> None:
+def test_weights_in_eight_bits_and_no_more(tiny_pair: Checkpoint, tmp_path: Path) -> None:
     target = registry.load(registry.TARGETS, "tflite")
-    encoder, transformer = parts.of(tiny, target)
+    encoder, transformer = parts.of(tiny_pair, target)
     for part in (encoder, transformer):
-        artifact = exporting.export(tiny, target, SIZE, tmp_path, "int8-weights", part=part)
+        artifact = exporting.export(tiny_pair, target, SIZE, tmp_path, "int8-weights", part=part)
         assert artifact.manifest.verified == "passed"
     with pytest.raises(UsageError, match="fold a --style in"):
-        exporting.export(tiny, target, SIZE, tmp_path, "int8", part=transformer)
+        exporting.export(tiny_pair, target, SIZE, tmp_path, "int8", part=transformer)
 
 
 @pytest.mark.parametrize(
@@ -194,15 +166,15 @@ def test_a_folded_painting_takes_every_number_format(name: str, scheme: str, tmp
 
 
 @pytest.fixture
-def export(tiny: Checkpoint, tmp_path: Path) -> Callable[..., int]:
+def export(tiny_pair: Checkpoint, tmp_path: Path) -> Callable[..., int]:
     return lambda *arguments: run("export", "--target", "onnx", "--size", 64, "--out", tmp_path / "build", *arguments)
 
 
 def test_export_writes_two_files_or_one(
-    tiny: Checkpoint, export: Callable[..., int], paintings: tuple[Path, Path], tmp_path: Path
+    tiny_pair: Checkpoint, export: Callable[..., int], paintings: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    assert export("--model", tiny.folder) == 0
-    assert export("--model", tiny.folder, "--style", paintings[0], "--strength", 0.5) == 0
+    assert export("--model", tiny_pair.folder) == 0
+    assert export("--model", tiny_pair.folder, "--style", paintings[0], "--strength", 0.5) == 0
     names = {path.name for path in (tmp_path / "build").glob("*.onnx")}
     assert names == {"tiny-encoder-256.onnx", "tiny-64.onnx", "tiny-one-64.onnx"}
 
@@ -216,9 +188,13 @@ def test_export_writes_two_files_or_one(
     ],
 )
 def test_bad_exports_are_one_line(
-    tiny: Checkpoint, export: Callable[..., int], capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+    tiny_pair: Checkpoint,
+    export: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
 ) -> None:
-    assert export(*(str(tiny.folder) if a == "tiny" else a for a in arguments)) == 2
+    assert export(*(str(tiny_pair.folder) if a == "tiny" else a for a in arguments)) == 2
     assert message in capsys.readouterr().err
 
 
@@ -237,18 +213,18 @@ def test_both_files_are_timed_the_transformer_by_the_example_code(build: Path) -
     assert all(len(timing.samples_ms) == 5 for timing in found.values())
 
 
-def test_the_checkpoint_is_timed_with_a_painting_folded_in(tiny: Checkpoint) -> None:
+def test_the_checkpoint_is_timed_with_a_painting_folded_in(tiny_pair: Checkpoint) -> None:
     from edgestyle.latency.measure import Effort, time_here
     from edgestyle.latency.subject import Network
 
-    timing = time_here(Network(tiny.folder, SIZE), Effort(runs=5, warmup_runs=1, warmup_s=0))
+    timing = time_here(Network(tiny_pair.folder, SIZE), Effort(runs=5, warmup_runs=1, warmup_s=0))
     assert timing.size == SIZE
     assert len(timing.samples_ms) == 5
 
 
-def test_what_is_there_is_not_exported_again(tiny: Checkpoint, target: Target, build: Path) -> None:
+def test_what_is_there_is_not_exported_again(tiny_pair: Checkpoint, target: Target, build: Path) -> None:
     path = named(build, "transformer")
     before = path.stat().st_mtime_ns
-    part = next(part for part in parts.of(tiny, target) if part.role == "transformer")
-    assert exporting.export_unless_there(tiny, target, SIZE, build, part=part) == path
+    part = next(part for part in parts.of(tiny_pair, target) if part.role == "transformer")
+    assert exporting.export_unless_there(tiny_pair, target, SIZE, build, part=part) == path
     assert path.stat().st_mtime_ns == before

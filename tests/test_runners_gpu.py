@@ -11,8 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pair_files import both_files, run_as
 from runner_files import photo, tflite_file
 
+from edgestyle import registry
+from edgestyle.checkpoint import Checkpoint
 from edgestyle.drift import measure
 from edgestyle.errors import CheckError, ConfigError, UnavailableError, UsageError
 from edgestyle.quiet import quiet
@@ -62,6 +65,16 @@ def test_bound_run_is_one_of_that_picture(tmp_path: Path) -> None:
     run_first = session.bind(photo())
     session.run(photo()[:, :, ::-1])
     np.testing.assert_array_equal(np.transpose(run_first(), (0, 3, 1, 2)), session.run(photo()))
+
+
+@needs_a_gpu
+def test_both_files_for_any_painting_run(tiny_pair: Checkpoint, tmp_path: Path) -> None:
+    pytest.importorskip("litert_torch")
+    build = both_files(tiny_pair, registry.load(registry.TARGETS, "tflite"), tmp_path)
+    for session in run_as(build, "litert-gpu", "litert-cpu", 100):
+        placement = session.placement()
+        assert placement
+        assert placement.resident
 
 
 @needs_a_gpu

@@ -22,8 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgestyle.errors import CheckError, UnavailableError
+from edgestyle.manifest import CODE
 from edgestyle.quiet import quiet
-from edgestyle.runner import Availability, Placement, Runner, check_alone, installed
+from edgestyle.runner import Availability, Placement, Runner, installed
 from edgestyle.runners.litert_cpu import LiteRtSession
 from edgestyle.runners.litert_cpu import open_file as open_on_cpu
 
@@ -39,19 +40,20 @@ class GpuSession(LiteRtSession):
     """A TFLite file opened on the GPU; LiteRT on the CPU has read what it takes."""
 
     model: Any
-    buffers: tuple[Any, Any]
-    """For the input and the output."""
+    sources: dict[str, Any]
+    """Buffers of the inputs, by name and in their order."""
+    sink: Any
+    """Buffer of the output."""
     placed: Placement | None
 
     def placement(self) -> Placement | None:
         return self.placed
 
     def _call(self, value: NDArray[Any]) -> NDArray[Any]:
-        source, sink = self.buffers
-        source.write(value)
-        self.model.run_by_index(0, [source], [sink])
+        _write(self.sources, value, self.code)
+        self.model.run_by_index(0, list(self.sources.values()), [self.sink])
         shape = self.interpreter.get_output_details()[0]["shape"]
-        result: NDArray[Any] = sink.read(int(shape.prod()), self.output.dtype).reshape(shape)
+        result: NDArray[Any] = self.sink.read(int(shape.prod()), self.output.dtype).reshape(shape)
         return result
 
 
@@ -65,7 +67,6 @@ def open_file(path: Path) -> GpuSession:
         MissingExtraError: ai-edge-litert is not installed.
     """
     file = open_on_cpu(path)
-    check_alone(path, file.contract, RUNNER.name)
     if file.size is None:
         raise UnavailableError(f"{path} is of free size, and the GPU needs a fixed one; export it with --size")
     if RUNNER.emulated:
@@ -74,8 +75,8 @@ def open_file(path: Path) -> GpuSession:
         failure = ""
         try:
             with quiet(log):
-                model, buffers = _compile(path)
-                buffers[0].write(file.encode(np.zeros((1, 3, *file.size), np.float32)))  # the first time is loud
+                model, sources, sink = _compile(path)
+                _write(sources, file.encode(np.zeros((1, 3, *file.size), np.float32)), file.code)  # first time is loud
         except RuntimeError as error:
             failure = str(error).splitlines()[-1].strip(" └")
         log.seek(0)
@@ -84,7 +85,7 @@ def open_file(path: Path) -> GpuSession:
     whole = file.placement() if model.is_fully_accelerated() else None
     # The log goes first: "fully accelerated" may count what XNNPACK has.
     placed = read_placement(said) or (Placement(whole.total, whole.total, 1) if whole else None)
-    return GpuSession(**vars(file), model=model, buffers=buffers, placed=placed)
+    return GpuSession(**vars(file), model=model, sources=sources, sink=sink, placed=placed)
 
 
 def read_placement(log: str) -> Placement | None:
@@ -103,8 +104,8 @@ def read_placement(log: str) -> Placement | None:
     return Placement(delegated + rest, delegated, 1, tuple(sorted(set(refused))))
 
 
-def _compile(path: Path) -> tuple[Any, tuple[Any, Any]]:
-    """A file as LiteRT's compiled model, and the buffers of its input and its output."""
+def _compile(path: Path) -> tuple[Any, dict[str, Any], Any]:
+    """A file as LiteRT's compiled model, the buffers of its inputs by name, and that of its output."""
     from ai_edge_litert.compiled_model import CompiledModel, Environment, GpuOptions, HardwareAccelerator, Options
 
     if not _kept:
@@ -113,7 +114,14 @@ def _compile(path: Path) -> tuple[Any, tuple[Any, Any]]:
     where = HardwareAccelerator.GPU | HardwareAccelerator.CPU
     options = Options(hardware_accelerators=where, gpu_options=GpuOptions(enforce_f32=True))
     model = CompiledModel.from_file(str(path), options=options, environment=environment)
-    return model, (model.create_input_buffers(0)[0], model.create_output_buffers(0)[0])
+    sources = dict(zip(model.get_signature_by_index(0)["inputs"], model.create_input_buffers(0), strict=True))
+    return model, sources, model.create_output_buffers(0)[0]
+
+
+def _write(sources: dict[str, Any], picture: NDArray[Any], code: NDArray[np.float32] | None) -> None:
+    """Fill the buffers of a file's inputs; only a transformer has a code."""
+    for name, source in sources.items():
+        source.write(picture if code is None or name != CODE else code)
 
 
 def _hush() -> None:
