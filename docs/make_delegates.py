@@ -12,13 +12,14 @@ import argparse
 import re
 import tempfile
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from edgestyle import checkpoint, registry
+from edgestyle import checkpoint, parts, registry
 from edgestyle.exporting import export
 from edgestyle.lint import lint_file
 from edgestyle.lint.comparison import Comparison, compare
@@ -106,12 +107,14 @@ def convert(net: nn.Module, folder: Path) -> Iterator[Path]:
 def files() -> Iterator[tuple[str, Path]]:
     """Names and files, one after the other: each is gone once the next is asked for."""
     torch.manual_seed(0)
-    zoo = checkpoint.find("great_wave")
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for target, scheme in (("tflite", "fp32"), ("tflite", "fp16"), ("onnx", "fp32")):
-            made = export(zoo, registry.load(registry.TARGETS, target), (256, 256), folder, scheme)
-            yield f"great_wave, {scheme}", made.path
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        for model, (name, scheme) in product(
+            ("great_wave", "adain"), (("tflite", "fp32"), ("tflite", "fp16"), ("onnx", "fp32"))
+        ):
+            zoo, target = checkpoint.find(model), registry.load(registry.TARGETS, name)
+            part = parts.by_example(zoo, target)
+            yield f"{part.name}, {scheme}", export(zoo, target, (256, 256), folder, scheme, part=part).path
         for title, net in networks().items():
             for path in convert(net, folder):
                 yield title, path
