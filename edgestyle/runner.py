@@ -28,7 +28,6 @@ __all__ = [
     "Placement",
     "Runner",
     "Session",
-    "check_alone",
     "check_size",
     "choose",
     "example_code",
@@ -151,17 +150,6 @@ def example_code(contract: Contract | None) -> NDArray[np.float32] | None:
 def is_encoder(contract: Contract | None) -> bool:
     """Whether a file makes a style code, (1, length), of a painting."""
     return contract is not None and contract.role == "encoder"
-
-
-def check_alone(path: Path, contract: Contract | None, delegate: str) -> None:
-    """Refuse the two files of a pair on a delegate that only takes one picture and gives one.
-
-    Raises:
-        UnavailableError: With what to do.
-    """
-    if contract and contract.role != "filter":
-        todo = "fold a style into it ('edgestyle specialize', or 'edgestyle export --style PAINTING' with adain)"
-        raise UnavailableError(f"{path} is the {contract.role} of a pair, which {delegate} does not run; {todo}")
 
 
 def check_size(path: Path, size: tuple[int, int] | None, image: Image) -> None:

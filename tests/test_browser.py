@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pair_files import both_files, run_as
 
 from edgestyle import registry
 from edgestyle.browser import Measurement, chromium, measure, tab
@@ -35,6 +36,13 @@ if (here := tab.probe("browser", "json")).status != "works":
 pytestmark = pytest.mark.flaky(reruns=1)  # a browser is a world of its own, and its GPU is emulated
 
 HEIGHT, WIDTH = 64, 96
+DELEGATES = [
+    ("onnxruntime-web-wasm", "onnxruntime-cpu"),
+    ("onnxruntime-web-webgpu", "onnxruntime-cpu"),
+    ("litert-web-wasm", "litert-cpu"),
+    ("litert-web-webgpu", "litert-cpu"),
+]
+"""Each browser runner, and who computes the same on the CPU."""
 MIN_PSNR_DB = 90
 """Other kernels add up in another order; the runtimes here differ by 127 dB and more."""
 
@@ -65,15 +73,7 @@ def psnr_db(a: Image, b: Image) -> float:
 # The runners ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("name", "reference"),
-    [
-        ("onnxruntime-web-wasm", "onnxruntime-cpu"),
-        ("onnxruntime-web-webgpu", "onnxruntime-cpu"),
-        ("litert-web-wasm", "litert-cpu"),
-        ("litert-web-webgpu", "litert-cpu"),
-    ],
-)
+@pytest.mark.parametrize(("name", "reference"), DELEGATES)
 def test_a_file_paints_in_the_browser_as_on_the_cpu(
     name: str, reference: str, files: dict[str, Path], photo: Image
 ) -> None:
@@ -101,6 +101,23 @@ def test_a_file_paints_in_the_browser_as_on_the_cpu(
     assert placement.resident
     assert (placement.partitions, placement.fallback_ops) == (1, ())
     session.tab.close()
+
+
+@pytest.fixture(scope="module")
+def pairs(tiny_pair: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The two files of a tiny network for any painting in a folder for each format, by suffix."""
+    targets = [registry.load(registry.TARGETS, name) for name in ("onnx", "tflite")]
+    return {target.suffix: both_files(tiny_pair, target, tmp_path_factory.mktemp(target.name)) for target in targets}
+
+
+@pytest.mark.parametrize(("name", "reference"), DELEGATES)
+def test_both_files_for_any_painting_run(name: str, reference: str, pairs: dict[str, Path]) -> None:
+    (suffix,) = registry.load(registry.RUNNERS, name).suffixes
+    sessions: list[Any] = run_as(pairs[suffix], name, reference, MIN_PSNR_DB)
+    assert sessions[1].placement().resident
+    for session in sessions:
+        assert session.bind(np.zeros((1, 3, *session.size), np.float32))() > 0
+        session.tab.close()
 
 
 def test_a_file_that_the_browser_cannot_run_fails_and_the_next_does_not(files: dict[str, Path], tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgestyle.browser import chromium, packages
-from edgestyle.browser.protocol import DELEGATES, ENGINES, Actual, Delegate, DeviceInfo, Job, Result
+from edgestyle.browser.protocol import DELEGATES, ENGINES, Actual, Code, Delegate, DeviceInfo, Job, Result
 from edgestyle.browser.server import Device, Server, serving
 from edgestyle.errors import CheckError, MissingExtraError, UsageError
 from edgestyle.manifest import Status
@@ -104,8 +104,8 @@ def measure(
     """
     modules = packages.installed()
     jobs = [
-        Job(path, ENGINES[path.suffix], delegate, tensor, "time", warmup=warmup, samples=samples, limit_s=limit_s)
-        for path, tensor in ((path, _example(path, size)) for path in files)
+        Job(path, ENGINES[path.suffix], delegate, tensor, "time", code, warmup=warmup, samples=samples, limit_s=limit_s)
+        for path, (tensor, code) in ((path, _example(path, size)) for path in files)
         for delegate in delegates
     ]
     with ExitStack() as stack:
@@ -119,8 +119,8 @@ def measure(
         return _collect(server, devices, timeout_s, on_result)
 
 
-def _example(file: Path, size: tuple[int, int]) -> NDArray[Any]:
-    """Random pixels as the file takes them.
+def _example(file: Path, size: tuple[int, int]) -> tuple[NDArray[Any], Code]:
+    """Random pixels as the file takes them, and the code by which it paints.
 
     Raises:
         UsageError: It is not a file that browsers run, or does not take this size.
@@ -131,7 +131,7 @@ def _example(file: Path, size: tuple[int, int]) -> NDArray[Any]:
         raise UsageError(f"{file} cannot run in a browser; {' and '.join(ENGINES)} files can")
     session = onnxruntime_cpu.open_file(file) if file.suffix == ".onnx" else litert_cpu.open_file(file)
     height, width = session.size or size
-    return session.encode(np.random.default_rng(0).random((1, 3, height, width), np.float32))
+    return session.encode(np.random.default_rng(0).random((1, 3, height, width), np.float32)), session.code
 
 
 def _collect(

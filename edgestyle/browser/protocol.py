@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,6 +15,8 @@ Engine = Literal["onnxruntime-web", "litert"]
 Delegate = Literal["wasm", "webgpu", "webnn"]
 ENGINES: dict[str, Engine] = {".onnx": "onnxruntime-web", ".tflite": "litert"}
 """Which runtime opens a file."""
+Code = NDArray[np.float32] | None
+"""What a transformer is to paint by, (1, length); None for other files."""
 DELEGATES: tuple[Delegate, ...] = ("wasm", "webgpu", "webnn")
 
 
@@ -86,6 +89,7 @@ class Job:
     """As the file takes it."""
     task: Literal["run", "time", "place"]
     """Run once on the network opened before, and time it; open afresh and time many runs; open and tell of the log."""
+    code: Code = None
     output: bool = False
     """Whether the output is wanted."""
     warmup: int = 0
@@ -100,6 +104,7 @@ class Job:
             "name": self.file.name,
             "model": f"models/{number}/{self.file.name}",
             "input": {"url": f"inputs/{number}", "type": self.input.dtype.name, "dims": self.input.shape},
+            "code": None if self.code is None else self.code[0].tolist(),
             **{key: getattr(self, key) for key in ("engine", "delegate", "task", "output", "warmup", "samples")},
             "limit_ms": self.limit_s * 1000,
         }

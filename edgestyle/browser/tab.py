@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgestyle.browser import chromium, packages
-from edgestyle.browser.protocol import ENGINES, Delegate, Job, Result
+from edgestyle.browser.protocol import ENGINES, Code, Delegate, Job, Result
 from edgestyle.browser.server import Server, serving
 from edgestyle.errors import CheckError, UnavailableError
 from edgestyle.runner import Availability, installed
@@ -44,27 +44,27 @@ class Tab:
     def _is_open(self) -> bool:
         return any(device.connections for device in self._server.devices.values())
 
-    def run(self, file: Path, delegate: Delegate, tensor: NDArray[Any]) -> NDArray[Any]:
+    def run(self, file: Path, delegate: Delegate, tensor: NDArray[Any], code: Code = None) -> NDArray[Any]:
         """The output of a file for an input, both as the file has them.
 
         Raises:
             CheckError: It fails, or takes too long, or the page crashed.
             UnavailableError: The browser has no such delegate.
         """
-        result, output = self._perform(Job(file, ENGINES[file.suffix], delegate, tensor, "run", output=True))
+        result, output = self._perform(Job(file, ENGINES[file.suffix], delegate, tensor, "run", code, output=True))
         try:
             return np.frombuffer(output, np.dtype(result.output_type)).reshape(result.output_dims)
         except (TypeError, ValueError) as error:
             came = f"{len(output)} bytes for {result.output_type} {result.output_dims}"
             raise CheckError(f"the browser's output makes no tensor: {came}") from error
 
-    def seconds(self, file: Path, delegate: Delegate, tensor: NDArray[Any]) -> float:
+    def seconds(self, file: Path, delegate: Delegate, tensor: NDArray[Any], code: Code = None) -> float:
         """How long a file runs on an input, by the page's clock: upload and readback in it, the way to here not.
 
         Raises:
             EdgestyleError: As `run`.
         """
-        result, _ = self._perform(Job(file, ENGINES[file.suffix], delegate, tensor, "run"))
+        result, _ = self._perform(Job(file, ENGINES[file.suffix], delegate, tensor, "run", code))
         return result.samples_ms[0] / 1000
 
     def log(self, file: Path, delegate: Delegate) -> tuple[str, ...]:

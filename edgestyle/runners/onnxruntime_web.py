@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from edgestyle.browser import chromium
 from edgestyle.browser.protocol import Delegate
 from edgestyle.browser.tab import Tab, probe
-from edgestyle.runner import Image, Placement, Runner, check_alone
+from edgestyle.runner import Image, Placement, Runner
 from edgestyle.runners.onnxruntime_cpu import OnnxSession
 from edgestyle.runners.onnxruntime_cpu import open_file as open_on_cpu
 
@@ -30,13 +30,13 @@ class OnnxWebSession(OnnxSession):
 
     def bind(self, image: Image) -> Callable[[], object]:
         """What returns the seconds by the page's own clock, which leaves out the way from here to there."""
-        return partial(self.tab.seconds, self.path, self.delegate, self.encode(image))
+        return partial(self.tab.seconds, self.path, self.delegate, self.encode(image), self.code)
 
     def placement(self) -> Placement | None:
         return read_placement(self.tab.log(self.path, self.delegate), self.provider)
 
     def _call(self, value: NDArray[Any]) -> NDArray[Any]:
-        return self.tab.run(self.path, self.delegate, value)
+        return self.tab.run(self.path, self.delegate, value, self.code)
 
 
 def open_file(path: Path, delegate: Delegate) -> OnnxWebSession:
@@ -48,7 +48,6 @@ def open_file(path: Path, delegate: Delegate) -> OnnxWebSession:
         UnavailableError: There is no Chromium, or the browsers' runtimes are not installed.
     """
     opened = open_on_cpu(path)
-    check_alone(path, opened.contract, "onnxruntime-web")
     return OnnxWebSession(**{**vars(opened), "provider": _PROVIDERS[delegate]}, tab=Tab(), delegate=delegate)
 
 

@@ -1,6 +1,7 @@
 // The two runtimes behind one face: open(engine, delegate, model) -> {run, close, actual, init_ms}.
 //
-// A tensor is {type, dims, data}: a name such as "float32", its sizes, and a typed array.
+// A tensor is {type, dims, data}: a name such as "float32", its sizes, and a typed array. What runs is given {picture, code}:
+// a tensor, and another where the file has an input of that name, else null.
 
 const NPM = new URL("npm/", document.baseURI);
 const threads = crossOriginIsolated ? Math.min(navigator.hardwareConcurrency ?? 1, 4) : 1;
@@ -54,8 +55,9 @@ async function openOnnx(delegate, model, verbose) {
       adapter: describeAdapter(device?.adapterInfo),
       log: telling,
     },
-    async run({ type, dims, data }) {
-      const outputs = await session.run({ [session.inputNames[0]]: new ort.Tensor(type, data, dims) });
+    async run({ picture, code }) {
+      const tensor = ({ type, dims, data }) => new ort.Tensor(type, data, dims);
+      const outputs = await session.run({ [session.inputNames[0]]: tensor(picture), ...(code && { code: tensor(code) }) });
       const output = outputs[session.outputNames[0]];
       return { type: output.type, dims: [...output.dims], data: await output.getData(true) };
     },
@@ -80,15 +82,15 @@ async function openLiteRt(delegate, model) {
       adapter: delegate === "webgpu" ? describeAdapter(litert.getWebGpuDevice()?.adapterInfo) : null,
       log: [...lines, `fully accelerated: ${compiled.isFullyAccelerated}`],
     },
-    async run({ dims, data }) {
-      const input = new litert.Tensor(data, dims);
-      const [output] = await compiled.run([input]);
+    async run({ picture, code }) {
+      const wanted = compiled.getInputDetails().map(({ name }) => (code && name === "code" ? code : picture));
+      const inputs = wanted.map(({ dims, data }) => new litert.Tensor(data, dims));
+      const [output] = await compiled.run(inputs);
       try {
         const { dtype, layout } = output.type;
         return { type: dtype, dims: [...layout.dimensions], data: await output.data() };
       } finally {
-        input.delete();
-        output.delete();
+        for (const tensor of [...inputs, output]) tensor.delete();
       }
     },
     close: () => compiled.delete(),

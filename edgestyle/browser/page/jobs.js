@@ -28,10 +28,10 @@ async function runOnce(job, result) {
     kept = release(kept);
     kept = { key, ...(await openModel(job, result, false)) };
   }
-  const input = await fetchInput(job);
+  const inputs = await fetchInputs(job);
   result.actual = kept.actual;
   const began = performance.now();
-  const output = await kept.run(input);
+  const output = await kept.run(inputs);
   result.samples_ms.push(since(began));
   if (!job.output) return null;
   result.output_type = output.type;
@@ -40,12 +40,12 @@ async function runOnce(job, result) {
 }
 
 async function timeRuns(job, session, result, progress) {
-  const input = await fetchInput(job);
+  const inputs = await fetchInputs(job);
   const end = performance.now() + job.limit_ms;
   const timed = async () => {
     await new Promise((resolve) => setTimeout(resolve)); // let the page draw: outside of what is timed
     const began = performance.now();
-    await session.run(input); // the output is in memory when it resolves
+    await session.run(inputs); // the output is in memory when it resolves
     return since(began);
   };
   progress("first run");
@@ -76,8 +76,12 @@ function release(session) {
   return null;
 }
 
-async function fetchInput({ input }) {
-  return { type: input.type, dims: input.dims, data: new ARRAYS[input.type](await fetchBytes(input.url)) };
+/** What the file takes: its picture, and the code that a transformer paints by, or null. */
+async function fetchInputs({ input, code }) {
+  return {
+    picture: { type: input.type, dims: input.dims, data: new ARRAYS[input.type](await fetchBytes(input.url)) },
+    code: code && { type: "float32", dims: [1, code.length], data: Float32Array.from(code) },
+  };
 }
 
 async function fetchBytes(url) {
