@@ -28,6 +28,9 @@ from edgestyle.quiet import quiet
 
 PAGE = Path(__file__).with_name("delegates.md")
 SIDE = 32
+MODELS = "great_wave", "adain"
+FORMATS = ("tflite", "fp32"), ("tflite", "fp16"), ("onnx", "fp32")
+"""Of the zoo's networks: target and scheme."""
 
 
 # Networks -------------------------------------------------------------------------------------------------------------
@@ -109,9 +112,7 @@ def files() -> Iterator[tuple[str, Path]]:
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
-        for model, (name, scheme) in product(
-            ("great_wave", "adain"), (("tflite", "fp32"), ("tflite", "fp16"), ("onnx", "fp32"))
-        ):
+        for model, (name, scheme) in product(MODELS, FORMATS):
             zoo, target = checkpoint.find(model), registry.load(registry.TARGETS, name)
             part = parts.by_example(zoo, target)
             yield f"{part.name}, {scheme}", export(zoo, target, (256, 256), folder, scheme, part=part).path

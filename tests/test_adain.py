@@ -2,39 +2,24 @@
 
 import copy
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from edgestyle import checkpoint, cli, images, styling
+from edgestyle import cli, images, styling
 from edgestyle.adain import AdaIN, AdaINConfig, specialize
-from edgestyle.checkpoint import Checkpoint, CheckpointConfig
+from edgestyle.checkpoint import Checkpoint
 from edgestyle.errors import ConfigError, ImageError, UsageError
 from edgestyle.stylize import PairPainter
 
-TINY = AdaINConfig(code=8, width=8, trunk_width=16, trunk_blocks=2, blocks=1, hidden=16)
 FLAT = {"grey": 0.5, "black": 0.0, "white": 1.0}
 
 
 @pytest.fixture(scope="module")
-def pair() -> AdaIN:
-    torch.manual_seed(0)
-    net = AdaIN(TINY)
-    for module in net.modules():  # further from zero than they start, so that the code matters
-        if isinstance(module, torch.nn.Conv2d) and module.in_channels == TINY.code and module.kernel_size == (1, 1):
-            torch.nn.init.normal_(module.weight, std=0.3)
-    return net.eval().requires_grad_(False)
-
-
-@pytest.fixture(scope="module")
-def tiny(pair: AdaIN, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
-    config = CheckpointConfig(
-        name="tiny", family="adain", network=asdict(TINY), styles=(), training={}, licence="for tests"
-    )
-    return checkpoint.write(tmp_path_factory.mktemp("zoo") / "tiny", config, pair)
+def pair(tiny_pair: Checkpoint) -> AdaIN:
+    return tiny_pair.pair()
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +36,7 @@ def random(*shape: int, seed: int = 0) -> np.ndarray:
 
 def test_shapes_and_ranges(pair: AdaIN) -> None:
     code = pair.encoder(torch.from_numpy(random(2, 3, 256, 256)))
-    assert code.shape == (2, TINY.code)
+    assert code.shape == (2, pair.config.code)
     assert code.abs().max() < 1
     picture = pair.transformer(torch.from_numpy(random(2, 3, 64, 48)), code)
     assert picture.shape == (2, 3, 64, 48)
@@ -61,7 +46,7 @@ def test_shapes_and_ranges(pair: AdaIN) -> None:
 def test_adain_is_the_formula_of_the_docstring(pair: AdaIN) -> None:
     layer = pair.transformer.trunk[0].conv1
     x = torch.randn(1, 16, 8, 8, generator=torch.Generator().manual_seed(1))
-    code = torch.rand(1, TINY.code, 1, 1, generator=torch.Generator().manual_seed(2))
+    code = torch.rand(1, pair.config.code, 1, 1, generator=torch.Generator().manual_seed(2))
     y = layer.conv(x)
     scale, shift = layer.modulation(code)
     mean, var = y.mean((2, 3), keepdim=True), y.var((2, 3), correction=0, keepdim=True)
@@ -70,7 +55,7 @@ def test_adain_is_the_formula_of_the_docstring(pair: AdaIN) -> None:
 
 
 def test_one_painting_is_folded_in_exactly(pair: AdaIN) -> None:
-    photo, code = torch.from_numpy(random(1, 3, 64, 48)), torch.from_numpy(random(1, TINY.code))
+    photo, code = torch.from_numpy(random(1, 3, 64, 48)), torch.from_numpy(random(1, pair.config.code))
     folded = specialize(pair.transformer, code)
     torch.testing.assert_close(folded(photo), pair.transformer(photo, code), rtol=0, atol=1e-5)
     assert not any("modulation" in name or "gains.scale." in name for name in folded.state_dict())
@@ -94,8 +79,8 @@ def test_a_flat_painting_or_photo_gives_no_nan(pair: AdaIN, colour: float) -> No
         assert specialize(pair.transformer, code)(photo).isfinite().all()
 
 
-def test_a_flat_painting_leaves_finite_gradients() -> None:
-    net = AdaIN(TINY)
+def test_a_flat_painting_leaves_finite_gradients(pair: AdaIN) -> None:
+    net = AdaIN(pair.config)
     net(torch.rand(1, 3, 32, 32), torch.full((1, 3, 256, 256), 0.5)).sum().backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in net.parameters())
 
@@ -171,8 +156,8 @@ def test_preserved_colours_are_the_photos() -> None:
 # A painter ------------------------------------------------------------------------------------------------------------
 
 
-def painted(tiny: Checkpoint, photo: images.Image, **wanted: object) -> images.Image:
-    return styling.StyledPainter.open(PairPainter("tiny", tiny.pair()), styling.Styling(**wanted)).paint(photo)
+def painted(tiny_pair: Checkpoint, photo: images.Image, **wanted: object) -> images.Image:
+    return styling.StyledPainter.open(PairPainter("tiny", tiny_pair.pair()), styling.Styling(**wanted)).paint(photo)
 
 
 @pytest.fixture
@@ -186,22 +171,22 @@ def files(tmp_path: Path) -> dict[str, Path]:
     return {name: tmp_path / f"{name}.png" for name in pictures}
 
 
-def test_regions_get_their_own_styles(tiny: Checkpoint, photos: dict, files: dict) -> None:
+def test_regions_get_their_own_styles(tiny_pair: Checkpoint, photos: dict, files: dict) -> None:
     photo = photos["coffee"]
-    whole = [painted(tiny, photo, styles=(files[name],)) for name in ("one", "two")]
-    parts = painted(tiny, photo, styles=(files["one"], files["two"]), masks=(files["left"], files["right"]))
+    whole = [painted(tiny_pair, photo, styles=(files[name],)) for name in ("one", "two")]
+    parts = painted(tiny_pair, photo, styles=(files["one"], files["two"]), masks=(files["left"], files["right"]))
     np.testing.assert_allclose(parts[..., :40], whole[0][..., :40], atol=1e-5)
     np.testing.assert_allclose(parts[..., 56:], whole[1][..., 56:], atol=1e-5)
-    alone = painted(tiny, photo, styles=(files["one"],), masks=(files["left"],))
+    alone = painted(tiny_pair, photo, styles=(files["one"],), masks=(files["left"],))
     np.testing.assert_allclose(alone[..., 56:], photo[..., 56:], atol=1e-5)  # the photo stays where no mask is
 
 
-def test_weights_and_strength_in_pictures(tiny: Checkpoint, photos: dict, files: dict) -> None:
+def test_weights_and_strength_in_pictures(tiny_pair: Checkpoint, photos: dict, files: dict) -> None:
     photo, both = photos["rocket"], (files["one"], files["two"])
-    first = painted(tiny, photo, styles=both[:1])
-    np.testing.assert_allclose(painted(tiny, photo, styles=both, weights=(5, 0)), first, atol=1e-6)
-    assert np.abs(painted(tiny, photo, styles=both) - first).max() > 1e-3
-    none = [painted(tiny, photo, styles=(style,), strength=0) for style in both]
+    first = painted(tiny_pair, photo, styles=both[:1])
+    np.testing.assert_allclose(painted(tiny_pair, photo, styles=both, weights=(5, 0)), first, atol=1e-6)
+    assert np.abs(painted(tiny_pair, photo, styles=both) - first).max() > 1e-3
+    none = [painted(tiny_pair, photo, styles=(style,), strength=0) for style in both]
     np.testing.assert_array_equal(*none)  # at strength 0 the painting does not matter
 
 
@@ -212,10 +197,10 @@ def run(*arguments: object) -> int:
     return cli.main(["stylize", *map(str, arguments)])
 
 
-def test_stylize_by_a_painting(tiny: Checkpoint, photos: dict, files: dict, tmp_path: Path, capsys) -> None:
+def test_stylize_by_a_painting(tiny_pair: Checkpoint, photos: dict, files: dict, tmp_path: Path, capsys) -> None:
     images.write(tmp_path / "photo.png", photos["astronaut"])
     out = tmp_path / "out.png"
-    style = ("--model", tiny.folder, "--style", files["one"], "--style", files["two"], "-o", out, "--json")
+    style = ("--model", tiny_pair.folder, "--style", files["one"], "--style", files["two"], "-o", out, "--json")
     assert run(tmp_path / "photo.png", *style, "--style-weights", "2,1", "--strength", 0.5, "--preserve-color") == 0
     assert json.loads(capsys.readouterr().out)["painted"][0]["size"] == [72, 96]
     assert images.read(out).shape == (1, 3, 72, 96)
@@ -236,10 +221,10 @@ def test_stylize_by_a_painting(tiny: Checkpoint, photos: dict, files: dict, tmp_
     ],
 )
 def test_bad_requests_are_one_line(
-    tiny: Checkpoint, photos: dict, files: dict, tmp_path: Path, capsys, arguments: list[str], message: str
+    tiny_pair: Checkpoint, photos: dict, files: dict, tmp_path: Path, capsys, arguments: list[str], message: str
 ) -> None:
     images.write(tmp_path / "photo.png", photos["coffee"])
-    named = {"tiny": tiny.folder, **files}
+    named = {"tiny": tiny_pair.folder, **files}
     assert run(tmp_path / "photo.png", "-o", tmp_path / "o.png", *(named.get(a, a) for a in arguments)) == 2
     error = capsys.readouterr().err
     assert message in error
@@ -248,8 +233,8 @@ def test_bad_requests_are_one_line(
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "1"])
-def test_grey_and_transparent_paintings(tiny: Checkpoint, photos: dict, tmp_path: Path, mode: str) -> None:
+def test_grey_and_transparent_paintings(tiny_pair: Checkpoint, photos: dict, tmp_path: Path, mode: str) -> None:
     from PIL import Image
 
     Image.fromarray((random(40, 40) * 255).astype(np.uint8)).convert(mode).save(tmp_path / "style.png")
-    assert np.isfinite(painted(tiny, photos["coffee"], styles=(tmp_path / "style.png",))).all()
+    assert np.isfinite(painted(tiny_pair, photos["coffee"], styles=(tmp_path / "style.png",))).all()

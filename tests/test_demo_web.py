@@ -17,7 +17,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from edgestyle import checkpoint, demo, exporting, images, registry
-from edgestyle.adain import AdaIN, AdaINConfig
+from edgestyle import demo, exporting, images, registry
 from edgestyle.browser import chromium, packages, site
 from edgestyle.checkpoint import Checkpoint
 from edgestyle.cli import main
@@ -363,25 +362,12 @@ def test_on_a_host_without_headers_threads_come_with_the_second_load(
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def pair(tiny_pair: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A tiny style encoder and its transformer, as ONNX files."""
-    import torch
-
-    network = AdaINConfig(code=8, width=8, trunk_width=16, trunk_blocks=1, blocks=1, hidden=16)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        net = AdaIN(network)
-        for layer in net.modules():  # further from zero than they start, so that the code matters
-            if isinstance(layer, torch.nn.Conv2d) and layer.in_channels == 8 and layer.kernel_size == (1, 1):
-                torch.nn.init.normal_(layer.weight, std=0.3)
-    config = checkpoint.CheckpointConfig(
-        name="any", family="adain", network=asdict(network), styles=(), training={}, licence="for tests"
-    )
-    found = checkpoint.write(tmp_path_factory.mktemp("pair") / "any", config, net)
     app = replace(registry.load(registry.DEMOS, "web"), targets=("onnx",))
     folder = tmp_path_factory.mktemp("exported")
-    files = demo.gather(app, [str(found.folder)], [(64, 96)], None, folder, lambda _: nullcontext(), pytest.fail)
-    assert {file.name for file in files} == {"any-96x64.onnx", "any-encoder-256.onnx"}
+    files = demo.gather(app, [str(tiny_pair.folder)], [(64, 96)], None, folder, lambda _: nullcontext(), pytest.fail)
+    assert {file.name for file in files} == {"tiny-96x64.onnx", "tiny-encoder-256.onnx"}
     return {file.name: file for file in files}
 
 
@@ -397,7 +383,7 @@ def test_any_painting_is_a_style_and_two_can_be_blended(pair: dict[str, Path], b
     styles = tuple(tmp_path / f"{name}.png" for name in names)
 
     def expected(weights: tuple[float, float], strength: float) -> Any:
-        painter = open_painter(str(pair["any-96x64.onnx"]), None, Styling(styles, weights, strength))
+        painter = open_painter(str(pair["tiny-96x64.onnx"]), None, Styling(styles, weights, strength))
         return images.to_uint8(painter.paint(photos["coffee"]))
 
     with site.serving(site_folder) as url, opened(browser, url) as page:
