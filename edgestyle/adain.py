@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from edgestyle.errors import ConfigError
+from edgestyle.stem import Stem
 
 
 @dataclass(frozen=True)
@@ -290,7 +291,7 @@ class Lens(nn.Module):
     def __init__(self, channels: int, code: int) -> None:
         super().__init__()
         self.norm = PictureNorm()
-        self.stem = nn.Conv2d(3, channels, 8, stride=4, padding=2, bias=False)
+        self.stem = Stem(channels, bias=False)
         self.colour = nn.Conv2d(3, channels, 1, bias=False)
         self.gains = Modulation(code, channels)
         self.colours = Modulation(code, channels)
@@ -313,7 +314,7 @@ class Lens(nn.Module):
         colour: Tensor = self.colour(mean - self.middle) * keep + shift
         # Minus, not plus: of constants coremltools 9 makes `x * a + b` a batch norm, whose one channel `scale` has not.
         gain: Tensor = normed * scale - (-plain)
-        fine: Tensor = self.stem(x - mean)
+        fine: Tensor = self.stem(x, mean)
         return fine * gain + colour
 
 
@@ -405,7 +406,7 @@ class FixedLens(nn.Module):
     def forward(self, x: Tensor, _: Tensor | None) -> Tensor:
         mean, scale = self.norm(x)
         colour: Tensor = self.colour(mean)
-        fine: Tensor = self.stem(x - mean) * (self.normed * scale - self.minus_plain)
+        fine: Tensor = self.stem(x, mean) * (self.normed * scale - self.minus_plain)
         return fine + colour
 
 

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from edgestyle.errors import ConfigError
+from edgestyle.stem import Stem
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,7 @@ class FeedForward(nn.Module):
         self.config = config = config or FeedForwardConfig()
         c, t, length = config.width, config.trunk_width, config.code
 
-        self.stem = nn.Conv2d(3, c, 8, stride=4, padding=2)
+        self.stem = Stem(c, bias=True)
         self.down = nn.Conv2d(c, t, 3, stride=2, padding=1)
         self.picture_code = PictureCode(t, length, config.styles)
         self.film = Film(t, length)
@@ -178,9 +179,7 @@ class FeedForward(nn.Module):
     def forward(self, x: Tensor, style: Tensor | None = None) -> Tensor:
         if style is not None:
             style = style[:, :, None, None]  # (B, styles, 1, 1)
-        fine = self.stem(
-            x - self.grey
-        )  # (B, c, H/4, W/4); linear, so that nothing of the photo is lost on the short way
+        fine = self.stem(x, self.grey)  # (B, c, H/4, W/4); linear: nothing of the photo is lost on the short way
         coarse = self.down(fine)  # (B, t, H/8, W/8)
         code = self.picture_code(self.act(coarse), style)  # (B, code, 1, 1)
         coarse = self.act(self.film(coarse, code))

@@ -40,9 +40,9 @@ def write(net: nn.Module, contract: Contract, path: Path) -> None:
             raise MissingExtraError("litert-torch", "tflite") from error
         import torch
 
-        from .tflite_dialect import ChannelLast, dialect, register_lowering
+        from .tflite_dialect import ChannelLast, dialect, register_lowerings
 
-        register_lowering()
+        register_lowerings()
         picture = torch.zeros(tuple(int(side) for side in contract.input.shape))
         code = [torch.zeros(1, contract.code.length)] if contract.code and contract.role == "transformer" else []
         content = litert_torch.convert(ChannelLast(dialect(net)).eval(), (picture, *code)).model_content()

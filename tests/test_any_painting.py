@@ -100,5 +100,13 @@ def test_on_the_command_line(folder: Path, tmp_path: Path, monkeypatch: pytest.M
     assert cli.main([*common, "--out", str(out), *settings]) == 0
     assert checkpoint.read(out).config.family == "adain"
     assert checkpoint.read(out).config.training["paintings"] == 3
-    assert cli.main([*common, "--out", str(out), "--qat"]) == 2
+    assert cli.main([*common, "--out", str(out), "--preserve-color", "luminance"]) == 2
     assert "not --family adain" in capsys.readouterr().err
+    narrower = tmp_path / "narrower"
+    assert cli.main([*common, "--out", str(narrower), "--qat"]) == 2
+    assert "name it by --from" in capsys.readouterr().err
+    assert cli.main([*common, "--from", str(out), "--qat", "--width", "8", "--out", str(narrower), *settings]) == 0
+    assert checkpoint.read(narrower).pair().config == replace(checkpoint.read(out).pair().config, width=8)
+    assert checkpoint.read(narrower).config.training["qat"]["start_sha256"] == checkpoint.read(out).sha256()
+    assert cli.main([*common, "--from", str(narrower), "--qat", "--width", "9", "--out", str(tmp_path / "wide")]) == 2
+    assert "can only lose some" in capsys.readouterr().err

@@ -11,6 +11,7 @@ from torch import nn
 
 from edgestyle.errors import ConfigError
 from edgestyle.feedforward import FeedForward, FeedForwardConfig, Film, PictureCode, deploy, specialize
+from edgestyle.stem import Stem
 
 TINY = FeedForwardConfig(width=8, trunk_width=16, trunk_blocks=1)
 
@@ -62,7 +63,7 @@ def test_the_deploy_form_is_a_frozen_copy_in_the_default_layout() -> None:
 
 def test_the_deploy_form_holds_what_phones_take() -> None:
     kinds = {type(module) for module in deploy(FeedForward()).modules() if not list(module.children())}
-    assert kinds == {nn.Conv2d, nn.PixelShuffle, nn.ReLU6}
+    assert kinds == {Stem, nn.Conv2d, nn.PixelShuffle, nn.ReLU6}
 
 
 def test_a_picture_code_against_numbers_worked_by_hand() -> None:

@@ -43,7 +43,7 @@ GPU_OPS = {
     "PAD",
     "RESHAPE",
 }
-GPU_OPS |= {"RELU6", "SUB"}
+GPU_OPS |= {"RELU6", "SPACE_TO_DEPTH", "SUB"}
 """Of what LiteRT's GPU delegates take (tensorflow/lite/tools/versioning/gpu_compatibility.cc), all that is needed."""
 
 
@@ -104,6 +104,7 @@ def test_ops_are_those_that_every_delegate_takes(written: Path) -> None:
     ops = Counter(names[model.operatorCodes[op.opcodeIndex].builtinCode] for op in model.subgraphs[0].operators)
     assert ops.keys() <= GPU_OPS
     assert ops["DEPTH_TO_SPACE"] == 2
+    assert ops["SPACE_TO_DEPTH"] == 1
 
 
 def test_the_cpu_delegate_takes_the_whole_graph(written: Path) -> None:

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
     from edgestyle.checkpoint import Checkpoint
     from edgestyle.manifest import Style
+    from edgestyle.training.any_painting import Paintings
     from edgestyle.training.loop import Progress, Run, TrainConfig
     from edgestyle.training.photos import Photos
+    from edgestyle.training.qat import QatProgress
 
 EPILOG = """\
 examples:
@@ -27,6 +29,7 @@ examples:
   edgestyle train --style painting.jpg --photos photos/ --style-weight 3 --style-size 384
   edgestyle train --style painting.jpg --photos photos/ --from runs/mine --qat --out runs/mine-int8
   edgestyle train --family adain --style paintings/ --photos photos/ --out runs/adain
+  edgestyle train --family adain --style paintings/ --photos photos/ --from runs/adain --qat --out runs/adain-int8
   torchrun --nproc-per-node 2 -m edgestyle train --style painting.jpg --photos photos/ --out runs/mine
 
 Nothing is downloaded: pictures are compared by a small network that comes with edgestyle (--perceptual student).
@@ -116,6 +119,12 @@ def _add_settings(group: Any) -> None:
         help="keep the photo's colours: style luminance alone, or recolour the painting like each photo; default no",
     )
     group.add_argument("--learning-rate", type=float, help="default 0.0012, with --qat 0.0003")
+    group.add_argument(
+        "--width",
+        type=int,
+        metavar="N",
+        help="with --family adain --qat: keep the N channels at 1/4 of the size that matter most",
+    )
     group.add_argument("--seed", type=int, default=0)
 
 
@@ -138,7 +147,7 @@ def run(args: argparse.Namespace) -> int:
     styles, start = _styles(args), _start(args)
     config = _config(args, start)
     paintings = [load_painting(path, config.style_size) for path in args.style]
-    photos = _photos(args, config)
+    photos = _loaded(args, config.dark)
     make_folder(args.out)
     fabric = devices.start(args.accelerator, config.precision)
     first: bool = fabric.is_global_zero
@@ -170,34 +179,88 @@ def _fine_tune(args: argparse.Namespace) -> int:
     from edgestyle.losses import PerceptualLoss
     from edgestyle.quantization import photos as calibration_photos
     from edgestyle.training.photos import load_painting
-    from edgestyle.training.qat import SIZE, QatConfig, QatProgress, fine_tune_checkpoint
+    from edgestyle.training.qat import SIZE, QatConfig, fine_tune_checkpoint
 
-    start = _start(args)
-    if start is None:
-        raise UsageError("--qat fine-tunes a trained network; name it by --from, and the new one by --out")
-    if args.out is None or args.out.resolve() == start.folder.resolve():
-        raise UsageError("--qat needs an --out other than the network of --from")
-    given = {"steps": args.steps, "learning_rate": args.learning_rate}
-    settings = {name: value for name, value in given.items() if value is not None}
-    config = QatConfig(batch=args.batch, crop=args.crop, seed=args.seed, **settings)
+    start = _trained(args)
+    config = QatConfig(batch=args.batch, crop=args.crop, seed=args.seed, **_given(args, "steps", "learning_rate"))
     paintings = [load_painting(path, args.style_size) for path in args.style]
     training = _config(args, start)
-    photos = _photos(args, training)
+    photos = _loaded(args, training.dark)
     ranges = calibration_photos.load(args.calibration, SIZE)
     make_folder(args.out)
     with output.download() as fetched:
         loss = PerceptualLoss(perceptual.load(args.perceptual, fetched), paintings, training.loss)
     with output.steps("fine-tuning for int8", config.steps) as update:
-
-        def report(progress: QatProgress) -> None:
-            interrupts.check()
-            drift = f"int8 {progress.int8_db:.1f} dB from float, float {progress.start_db:.1f} dB from the start"
-            update(progress.step, drift)
-
-        fine_tune_checkpoint(start, args.out, photos, ranges, config, loss.objective, report)
+        fine_tune_checkpoint(start, args.out, photos, ranges, config, loss.objective, _drift(update))
     output.say(f"{args.out}")
     output.say(f"\nnext:\n  edgestyle export --model {args.out} --target all --quantize int8")
     return 0
+
+
+def _fine_tune_pair(args: argparse.Namespace) -> int:
+    """Quantization-aware training of the pair of --from, narrower if --width says so."""
+    import time
+
+    from edgestyle import images, perceptual
+    from edgestyle.files import make_folder
+    from edgestyle.training import qat
+    from edgestyle.training.any_painting import Paintings
+    from edgestyle.training.narrowing import narrow
+    from edgestyle.training.pair_qat import PairQatConfig, encode, fine_tune, sample
+
+    start, began = _trained(args), time.monotonic()
+    config = PairQatConfig(batch=args.batch, crop=args.crop, seed=args.seed, **_given(args, "steps", "learning_rate"))
+    with output.download() as fetched:
+        paintings = Paintings(images.find(args.style), perceptual.load(args.perceptual, fetched), args.style_size)
+    photos = _loaded(args, dark=0.35)
+    _list_skipped(photos, paintings)
+    make_folder(args.out)
+    teacher = start.pair()
+    codes = encode(teacher, paintings.squares)
+    pair = narrow(teacher, args.width, *sample(photos, codes, config)) if args.width else teacher
+    last: list[qat.QatProgress] = []
+    with output.steps("fine-tuning for int8", config.steps) as update:
+        drift = _drift(update)
+
+        def report(progress: qat.QatProgress) -> None:
+            last[:] = [progress]
+            drift(progress)
+
+        tuned = fine_tune(pair, teacher, photos, codes, config, report)
+    qat.write(start, args.out, tuned, config, last[0], time.monotonic() - began)
+    output.say(f"{args.out}")
+    output.say(f"\nnext:\n  edgestyle export --model {args.out} --style painting.jpg --target tflite --quantize int8")
+    return 0
+
+
+def _trained(args: argparse.Namespace) -> Checkpoint:
+    """The network that --qat fine-tunes.
+
+    Raises:
+        UsageError: There is none, or the result would take its place.
+    """
+    start = _start(args)
+    if start is None:
+        raise UsageError("--qat fine-tunes a trained network; name it by --from, and the new one by --out")
+    if args.out is None or args.out.resolve() == start.folder.resolve():
+        raise UsageError("--qat needs an --out other than the network of --from")
+    return start
+
+
+def _given(args: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """Those of some options that were given."""
+    return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+
+
+def _drift(update: Callable[[int, str], None]) -> Callable[[QatProgress], None]:
+    """What shows how far a fine-tuning is, and lets Ctrl-C end it."""
+
+    def report(progress: QatProgress) -> None:
+        interrupts.check()
+        drift = f"int8 {progress.int8_db:.1f} dB from float, float {progress.start_db:.1f} dB from the start"
+        update(progress.step, drift)
+
+    return report
 
 
 def _styles(args: argparse.Namespace) -> tuple[Style, ...]:
@@ -272,10 +335,11 @@ def _any_painting(args: argparse.Namespace) -> int:
     from edgestyle.files import make_folder
     from edgestyle.training import state
     from edgestyle.training.any_painting import AnyPaintingConfig, AnyPaintingRun, Paintings, describe, train
-    from edgestyle.training.photos import Photos
 
-    if args.qat or args.preserve_color != "no":
-        raise UsageError("--qat and --preserve-color are for networks that learn their paintings, not --family adain")
+    if args.preserve_color != "no":
+        raise UsageError("--preserve-color is for networks that learn their paintings, not --family adain")
+    if args.qat:
+        return _fine_tune_pair(args)
     found = checkpoint.find(args.start) if args.start else None
     config = AnyPaintingConfig(
         perceptual=_judge(args),
@@ -292,9 +356,8 @@ def _any_painting(args: argparse.Namespace) -> int:
     with output.download() as fetched:
         network = perceptual.load(args.perceptual, fetched)
     paintings = Paintings(images.find(args.style), network, config.style_size)
-    photos = Photos.load(args.photos) if args.photos else Photos.samples()
-    for line in (*paintings.skipped, *photos.skipped):
-        output.note(f"skipped: {line}")
+    photos = _loaded(args)
+    _list_skipped(photos, paintings)
     make_folder(out)
     there = (out / state.STATE).exists()
     current = AnyPaintingRun.resume(out, config) if there else AnyPaintingRun(config, found.pair() if found else None)
@@ -319,10 +382,16 @@ def _any_painting(args: argparse.Namespace) -> int:
     return 0
 
 
-def _photos(args: argparse.Namespace, config: TrainConfig) -> Photos:
+def _loaded(args: argparse.Namespace, dark: float = 0.0) -> Photos:
+    """The photos to learn on, so many of them darkened."""
     from edgestyle.training.photos import Photos
 
-    return Photos.load(args.photos, dark=config.dark) if args.photos else Photos.samples(dark=config.dark)
+    return Photos.load(args.photos, dark=dark) if args.photos else Photos.samples(dark=dark)
+
+
+def _list_skipped(photos: Photos, paintings: Paintings) -> None:
+    for line in (*paintings.skipped, *photos.skipped):
+        output.note(f"skipped: {line}")
 
 
 def _remark(photos: Photos, current: Run) -> None:

@@ -14,12 +14,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edgestyle import checkpoint
+from edgestyle.adain import AdaIN
 from edgestyle.checkpoint import Checkpoint
 from edgestyle.drift import psnr
 from edgestyle.errors import CheckError, ConfigError
@@ -166,17 +168,35 @@ def fine_tune_checkpoint(
         report(progress)
 
     net = fine_tune(found.network(), photos, calibration_photos, config, perceive, keep)
+    return write(found, out, net, config, last[0], time.monotonic() - began)
+
+
+def write(
+    found: Checkpoint, out: Path, net: FeedForward | AdaIN, config: Any, last: QatProgress, seconds: float
+) -> Checkpoint:
+    """Write a fine-tuned network, under the name of its folder.
+
+    Args:
+        found: What it began with, whose record it keeps.
+        out: Folder of the new checkpoint.
+        net: In deploy form.
+        config: How it was fine-tuned, a dataclass.
+        last: What was said after the last step.
+        seconds: That it took.
+    """
     record = {
         **asdict(config),
         "start_sha256": found.sha256(),
-        "minutes": round((time.monotonic() - began) / 60, 1),
-        "int8_db": round(last[0].int8_db, 1),
-        "start_db": round(last[0].start_db, 1),
+        "minutes": round(seconds / 60, 1),
+        "int8_db": round(last.int8_db, 1),
+        "start_db": round(last.start_db, 1),
     }
-    about = found.config.model_copy(
-        update={"name": out.resolve().name, "training": {**found.config.training, "qat": record}}
-    )
-    return checkpoint.write(out, about, net)
+    about = {
+        "name": out.resolve().name,
+        "network": asdict(net.config),
+        "training": {**found.config.training, "qat": record},
+    }
+    return checkpoint.write(out, found.config.model_copy(update=about), net)
 
 
 def _in_integers(net: FeedForward, calibration_photos: Sequence[Image]) -> Simulation:

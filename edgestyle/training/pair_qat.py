@@ -1,0 +1,224 @@
+"""Quantization-aware fine-tuning of a pair: the transformer learns to paint in 8-bit integers as it paints in floats.
+
+Each step paints a batch three times: with the network as it was at the start, with the network as it is, and with the
+network rounding what its layers give. The second is kept near the first, the third near the second, and the more so
+where a photo is flat: there, strokes are made out of the slightest differences, which rounding moves the most.
+
+An exported file has one painting folded in, and ranges of its own. To find those for every painting that is drawn
+would take all the time, so here they are running means (Jacob et al. 2018, arXiv:1712.05877) over all paintings.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from edgestyle.adain import AdaIN, Transformer
+from edgestyle.drift import psnr
+from edgestyle.errors import CheckError, ConfigError
+from edgestyle.training.photos import Photos
+from edgestyle.training.qat import QatProgress
+
+
+@dataclass(frozen=True)
+class PairQatConfig:
+    """How to fine-tune."""
+
+    steps: int = 6000
+    """Batches to learn from: twenty minutes on a CPU."""
+    batch: int = 2
+    """Photos in a batch, each with a painting of its own; the first is made flat."""
+    crop: int = 256
+    """Side of the crops in pixels; a multiple of 8."""
+    scales: tuple[int, int] = (352, 640)
+    """Short side of the photos that crops are cut from, drawn evenly between the two."""
+    int8_weight: float = 4.0
+    """How much the rounded picture against the float one counts, to the float one against that of the start."""
+    flat_weight: float = 4.0
+    """By how much more it counts in the flat photo."""
+    learning_rate: float = 1e-3
+    """Adam's; it falls to zero over the second half."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.crop % 8 or self.crop < 64:
+            raise ConfigError(f"crop is {self.crop}; it must be a multiple of 8, at least 64")
+
+    def rate(self, step: int) -> float:
+        """Learning rate at `step`, after a warm-up of 100 steps."""
+        return self.learning_rate * min(1.0, (step + 1) / 100, 2 * (self.steps - step) / self.steps)
+
+
+class Rounding:
+    """Lets a transformer round what its layers give to 8 bits, within `active`.
+
+    Gradients pass through the rounding as if it were not there, and not where a range cuts off.
+    """
+
+    def __init__(self, transformer: Transformer) -> None:
+        self._ends: dict[str, tuple[Tensor, Tensor]] = {}
+        self._active = False
+        for name, module in transformer.named_modules():
+            if _is_rounded(name):
+                module.register_forward_hook(lambda _, __, given, name=name: self._apply(name, given))
+        if len(transformer.finish):
+            transformer.finish[0].register_forward_pre_hook(lambda _, taken: (self._apply("", taken[0]), *taken[1:]))
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Round, inside."""
+        self._active = True
+        try:
+            yield
+        finally:
+            self._active = False
+
+    def _apply(self, name: str, value: Tensor) -> Tensor:
+        if not self._active:
+            return value
+        value = value.float()
+        name = f"{name} {value.shape[1]}"  # an activation may serve layers of several widths
+        seen = value.detach().amin((1, 2, 3)).mean().clamp_max(0), value.detach().amax((1, 2, 3)).mean().clamp_min(0)
+        before = self._ends.get(name, seen)
+        low, high = self._ends[name] = before[0].lerp(seen[0], 0.01), before[1].lerp(seen[1], 0.01)
+        step = ((high - low) / 255).clamp_min(1e-8)
+        cut = value.clamp(low, high)
+        return cut + ((cut / step).round() * step - cut).detach()
+
+
+def _is_rounded(name: str) -> bool:
+    """Whether a layer of a transformer gives what a file holds in integers; norms and what they are given to are not
+    among them, nor is what goes straight into an activation.
+    """
+    if name in ("lens", "lens.stem", "act", "up", "head_depthwise", "head"):
+        return True
+    part, _, layer = name.partition(".")
+    inside = layer.partition(".")[2]
+    return (
+        part in ("trunk", "finish")
+        and layer != ""
+        and inside in ("", "act", "conv1.conv", "conv2", "conv2.conv", "project")
+    )
+
+
+def fine_tune(
+    pair: AdaIN,
+    teacher: AdaIN,
+    photos: Photos,
+    codes: Tensor,
+    config: PairQatConfig,
+    report: Callable[[QatProgress], None] = lambda _: None,
+) -> AdaIN:
+    """Fine-tune a transformer for int8; the encoder stays as it is.
+
+    Args:
+        pair: What to begin with; it is not changed.
+        teacher: Whose pictures are to be kept: the same network, or one that it has been cut out of.
+        photos: To learn on.
+        codes: Of the paintings to learn on, (N, code).
+        config: How.
+        report: Called after each step.
+
+    Returns:
+        The pair with its fine-tuned transformer, in deploy form.
+
+    Raises:
+        CheckError: The loss is NaN or infinite.
+    """
+    torch.manual_seed(config.seed)
+    generator = torch.Generator().manual_seed(config.seed)
+    aim: nn.Module = copy.deepcopy(teacher.transformer).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net: Transformer = copy.deepcopy(pair.transformer).requires_grad_(True).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    rounding, running = Rounding(net), [0.0, 0.0]
+    optimizer = torch.optim.Adam(net.parameters(), lr=config.learning_rate, betas=(0.9, 0.99))
+    for step in range(config.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = config.rate(step)
+        batch = _photos(photos, config, generator)
+        chosen = _codes(codes, config.batch, generator)
+        total, errors = _losses(config, batch, chosen, aim, net, rounding)
+        if not torch.isfinite(total):
+            raise CheckError(f"the loss is {total.item()} at step {step}; try a smaller --learning-rate")
+        optimizer.zero_grad()
+        total.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimizer.step()
+        keep = min(0.98, 1 - 1 / (step + 1))
+        running = [keep * mean + (1 - keep) * error for mean, error in zip(running, errors, strict=True)]
+        report(QatProgress(step + 1, psnr(running[0]), psnr(running[1])))
+    tuned = copy.deepcopy(pair)
+    tuned.transformer.load_state_dict(net.state_dict())
+    return tuned.eval().requires_grad_(False).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload, no-any-return]
+
+
+@torch.no_grad()
+def encode(pair: AdaIN, squares: Sequence[Tensor]) -> Tensor:
+    """Codes (N, code) of paintings as the encoder takes them, (3, 256, 256) in bytes each."""
+    return torch.cat([pair.encoder(square[None].float() / 255) for square in squares])
+
+
+def sample(photos: Photos, codes: Tensor, config: PairQatConfig) -> tuple[Tensor, Tensor]:
+    """Sixteen photos and as many codes to look at a network on."""
+    generator = torch.Generator().manual_seed(config.seed)
+    return photos.crops(16, config.crop, config.scales, generator), codes[torch.arange(16) * len(codes) // 16]
+
+
+def _photos(photos: Photos, config: PairQatConfig, generator: torch.Generator) -> Tensor:
+    """A batch of crops, each with less contrast by chance; of the first little but shades is left: a sky."""
+    crops = photos.crops(config.batch, config.crop, config.scales, generator)
+    mean = crops.mean((2, 3), keepdim=True)
+    contrast = 1 - 0.75 * torch.rand(config.batch, 1, 1, 1, generator=generator).square()
+    batch = mean + (crops - mean) * contrast
+    cells = int(torch.randint(3, 9, (), generator=generator))
+    shades = F.interpolate(F.adaptive_avg_pool2d(crops[:1], cells), (config.crop,) * 2, mode="bicubic")
+    detail = torch.rand((), generator=generator).square() / 2
+    noise = torch.randn(shades.shape, generator=generator) / 255
+    flat = shades + (crops[:1] - shades) * detail + noise
+    batch[:1] = (flat * 255).round().clamp(0, 255) / 255
+    return batch
+
+
+def _codes(codes: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Codes of paintings drawn at random, some of them blended or of less strength, a few of the photo itself."""
+    first, second = codes[torch.randint(len(codes), (2, count), generator=generator)]
+    share, kind = torch.rand(2, count, 1, generator=generator)
+    blended = torch.where(kind < 0.15, second.lerp(first, share), first)
+    weaker = torch.where((kind >= 0.15) & (kind < 0.3), blended * share, blended)
+    return torch.where(kind > 0.96, torch.zeros_like(weaker), weaker)
+
+
+def _losses(
+    config: PairQatConfig, batch: Tensor, codes: Tensor, aim: nn.Module, net: nn.Module, rounding: Rounding
+) -> tuple[Tensor, tuple[float, float]]:
+    """What is to become small, and two squared errors: of the rounded picture, and of the float one."""
+    with torch.autocast("cpu", torch.bfloat16):
+        with torch.no_grad():
+            wanted = aim(batch, codes).float()
+        floats = net(batch, codes).float()
+        with rounding.active():
+            rounded = net(batch, codes).float()
+    plain = (codes == 0).all(1)[:, None, None, None]
+    start_error = floats - torch.where(
+        plain, batch, wanted
+    )  # strength 0 is the photo, whatever the teacher makes of it
+    int8_error = rounded - floats
+    weight = torch.ones(len(batch), 1, 1, 1)
+    weight[0] = math.sqrt(config.flat_weight)
+    total = _error(start_error) + config.int8_weight * _error(int8_error * weight)
+    return total, (int8_error.square().mean().item(), start_error.square().mean().item())
+
+
+def _error(difference: Tensor) -> Tensor:
+    """Of pixels, and of their differences from their neighbours: rounding shows as grain."""
+    across, along = difference.diff(dim=3), difference.diff(dim=2)
+    return 100 * (difference.square().mean() + across.square().mean() + along.square().mean())
