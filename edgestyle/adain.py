@@ -35,7 +35,7 @@ class AdaINConfig:
 
     code: int = 64
     """Length of a style code."""
-    width: int = 48
+    width: int = 32
     """Channels of the transformer at 1/4 of the picture's size."""
     trunk_width: int = 64
     """Channels at 1/8 of the picture's size, where most of the work is done."""

@@ -99,7 +99,9 @@ def export_zoo(sizes: Mapping[str, Sequence[tuple[int, int]]], folder: Path, fin
     paths = []
     for network, name, scheme in product(found.values(), sizes, SCHEMES):
         target: Target = registry.load(registry.TARGETS, name)
-        for size, part in product(sizes[name], parts.of(network, target)):
+        # Integers need one painting: of a pair, the transformer with an example folded in.
+        chosen = [parts.by_example(network, target)] if scheme == "int8" else parts.of(network, target)
+        for size, part in product(sizes[name], chosen):
             try:
                 with findings.progress(f"exporting {part.name} to {target.title}, {scheme}, {size[1]}x{size[0]}"):
                     paths.append(exporting.export_unless_there(network, target, size, folder, scheme, part))
