@@ -77,8 +77,8 @@ bench-peers: $(INSTALLED) ## our networks against other people's, in turn: docs/
 zoo-measure: $(INSTALLED) ## score and cost of every network, peers' and Gatys' beside them: models/*/measured.json; DATA=, PEERS=, GATYS=
 	$(BIN)/python -m edgestyle.training.zoo --data $(DATA) --peers $(PEERS) --gatys $(GATYS)
 
-contact-sheets: $(INSTALLED) ## eight photos and their pictures, for each learned network: models/*/contact_sheet.jpg
-	$(BIN)/python docs/make_contact_sheets.py
+contact-sheets: $(INSTALLED) ## photos and their pictures, for each network: models/*/contact_sheet.jpg; PAINTINGS=FOLDER for adain
+	$(BIN)/python docs/make_contact_sheets.py $(addprefix --paintings ,$(PAINTINGS))
 
 wheel: $(INSTALLED) ## build the wheel into dist
 	rm -rf build/lib build/bdist.*

@@ -109,7 +109,7 @@ def test_a_rounded_value_has_256_levels() -> None:
 def test_integers_come_nearer_to_floats(pair: AdaIN, photos: Photos, codes: Tensor) -> None:
     seen: list[float] = []
     config = replace(CONFIG, steps=40, learning_rate=3e-3)
-    tuned = fine_tune(pair, pair, photos, codes, config, lambda progress: seen.append(progress.int8_db))
+    tuned = fine_tune(pair, pair, photos, codes, config, report=lambda progress: seen.append(progress.int8_db))
     assert len(seen) == 40
     batch, drawn = sample(photos, codes, CONFIG)
 
@@ -120,6 +120,23 @@ def test_integers_come_nearer_to_floats(pair: AdaIN, photos: Photos, codes: Tens
 
     assert int8_error(tuned) < int8_error(pair)
     assert not any(parameter.requires_grad for parameter in tuned.parameters())
+
+
+def test_pictures_are_looked_at_now_and_then(pair: AdaIN, photos: Photos, codes: Tensor) -> None:
+    config = replace(CONFIG, steps=5, perceive_every=3, context=16)
+    looked: list[list[int]] = []
+
+    def darker(pictures: Tensor, crops: Tensor, chosen: list[int]) -> Tensor:
+        assert pictures.shape == crops.shape == (2, 3, 32, 32)
+        looked.append(chosen)
+        return 10 * pictures.mean()
+
+    plain = fine_tune(pair, pair, photos, codes, config)
+    dark = fine_tune(pair, pair, photos, codes, config, darker)
+    assert [len(chosen) for chosen in looked] == [2, 2]
+    assert all(0 <= index < len(codes) for chosen in looked for index in chosen)
+    batch, drawn = sample(photos, codes, CONFIG)
+    assert dark.transformer(batch, drawn).mean() < plain.transformer(batch, drawn).mean()
 
 
 def test_what_cannot_be_trained_is_told(pair: AdaIN, photos: Photos, codes: Tensor) -> None:

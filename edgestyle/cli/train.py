@@ -204,14 +204,16 @@ def _fine_tune_pair(args: argparse.Namespace) -> int:
     from edgestyle import images, perceptual
     from edgestyle.files import make_folder
     from edgestyle.training import qat
-    from edgestyle.training.any_painting import Paintings
+    from edgestyle.training.any_painting import AnyPaintingConfig, Paintings, objective
     from edgestyle.training.narrowing import narrow
     from edgestyle.training.pair_qat import PairQatConfig, encode, fine_tune, sample
 
     start, began = _trained(args), time.monotonic()
     config = PairQatConfig(batch=args.batch, crop=args.crop, seed=args.seed, **_given(args, "steps", "learning_rate"))
     with output.download() as fetched:
-        paintings = Paintings(images.find(args.style), perceptual.load(args.perceptual, fetched), args.style_size)
+        network = perceptual.load(args.perceptual, fetched)
+    paintings = Paintings(images.find(args.style), network, args.style_size)
+    perceive = objective(AnyPaintingConfig(style_weight=args.style_weight), network, paintings)
     photos = _loaded(args, dark=0.35)
     _list_skipped(photos, paintings)
     make_folder(args.out)
@@ -226,7 +228,7 @@ def _fine_tune_pair(args: argparse.Namespace) -> int:
             last[:] = [progress]
             drift(progress)
 
-        tuned = fine_tune(pair, teacher, photos, codes, config, report)
+        tuned = fine_tune(pair, teacher, photos, codes, config, perceive, report)
     qat.write(start, args.out, tuned, config, last[0], time.monotonic() - began)
     output.say(f"{args.out}")
     output.say(f"\nnext:\n  edgestyle export --model {args.out} --style painting.jpg --target tflite --quantize int8")

@@ -301,6 +301,24 @@ def compare(
     return content_loss(features[0][CONTENT_LAYER], aims), torch.stack(style, 1)
 
 
+def objective(
+    config: AnyPaintingConfig, network: PerceptualNetwork, paintings: Paintings
+) -> Callable[[Tensor, Tensor, Sequence[int]], Tensor]:
+    """What training makes small but for what needs the network: of pictures, photos and the indices of paintings."""
+
+    def judge(pictures: Tensor, photos: Tensor, chosen: Sequence[int]) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            content, distances = compare(network, pictures, photos, [paintings.grams(index) for index in chosen])
+        return (
+            config.content_weight * content.mean()
+            + config.style_weight * torch.log1p(distances).sum(1).mean()
+            + config.variation_weight * total_variation(pictures).mean()
+            + config.lattice_weight * lattice_loss(pictures).mean()
+        )
+
+    return judge
+
+
 def train(
     run: AnyPaintingRun,
     photos: Photos,

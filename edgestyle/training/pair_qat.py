@@ -2,7 +2,8 @@
 
 Each step paints a batch three times: with the network as it was at the start, with the network as it is, and with the
 network rounding what its layers give. The second is kept near the first, the third near the second, and the more so
-where a photo is flat: there, strokes are made out of the slightest differences, which rounding moves the most.
+where a photo is flat: there, strokes are made out of the slightest differences, which rounding moves the most. Now and
+then the third is also to look like its painting, as in training (`edgestyle.training.any_painting`).
 
 An exported file has one painting folded in, and ranges of its own. To find those for every painting that is drawn
 would take all the time, so here they are running means (Jacob et al. 2018, arXiv:1712.05877) over all paintings.
@@ -43,12 +44,16 @@ class PairQatConfig:
     """How much the rounded picture against the float one counts, to the float one against that of the start."""
     flat_weight: float = 4.0
     """By how much more it counts in the flat photo."""
+    perceive_every: int = 4
+    """Steps after which content and style are looked at: that costs ten times as much as all else."""
+    context: int = 24
+    """Pixels at the border of a crop that are not looked at then."""
     learning_rate: float = 1e-3
     """Adam's; it falls to zero over the second half."""
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch"):
+        for name in ("steps", "batch", "perceive_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if self.crop % 8 or self.crop < 64:
@@ -57,6 +62,11 @@ class PairQatConfig:
     def rate(self, step: int) -> float:
         """Learning rate at `step`, after a warm-up of 100 steps."""
         return self.learning_rate * min(1.0, (step + 1) / 100, 2 * (self.steps - step) / self.steps)
+
+
+Perceive = Callable[[Tensor, Tensor, Sequence[int]], Tensor]
+"""From pictures and their photos, both (B, 3, H, W) in [0, 1], and the indices of their paintings, to a number that
+training makes small."""
 
 
 class Rounding:
@@ -117,6 +127,7 @@ def fine_tune(
     photos: Photos,
     codes: Tensor,
     config: PairQatConfig,
+    perceive: Perceive | None = None,
     report: Callable[[QatProgress], None] = lambda _: None,
 ) -> AdaIN:
     """Fine-tune a transformer for int8; the encoder stays as it is.
@@ -127,6 +138,7 @@ def fine_tune(
         photos: To learn on.
         codes: Of the paintings to learn on, (N, code).
         config: How.
+        perceive: Keeps content and style of the rounded picture; without it only the two squared errors count.
         report: Called after each step.
 
     Returns:
@@ -144,9 +156,17 @@ def fine_tune(
     for step in range(config.steps):
         for group in optimizer.param_groups:
             group["lr"] = config.rate(step)
-        batch = _photos(photos, config, generator)
-        chosen = _codes(codes, config.batch, generator)
-        total, errors = _losses(config, batch, chosen, aim, net, rounding)
+        batch, chosen = (
+            photos.crops(config.batch, config.crop, config.scales, generator),
+            _draw(codes, config, generator),
+        )
+        if perceive and step % config.perceive_every == 0:
+            total, errors, rounded = _losses(config, batch, codes[chosen], aim, net, rounding)
+            inside = (..., *[slice(config.context, config.crop - config.context)] * 2)
+            total = total + perceive(rounded[inside], batch[inside], chosen)
+        else:
+            batch, varied = _flattened(batch, config, generator), _varied(codes, chosen, generator)
+            total, errors, _ = _losses(config, batch, varied, aim, net, rounding)
         if not torch.isfinite(total):
             raise CheckError(f"the loss is {total.item()} at step {step}; try a smaller --learning-rate")
         optimizer.zero_grad()
@@ -173,9 +193,13 @@ def sample(photos: Photos, codes: Tensor, config: PairQatConfig) -> tuple[Tensor
     return photos.crops(16, config.crop, config.scales, generator), codes[torch.arange(16) * len(codes) // 16]
 
 
-def _photos(photos: Photos, config: PairQatConfig, generator: torch.Generator) -> Tensor:
-    """A batch of crops, each with less contrast by chance; of the first little but shades is left: a sky."""
-    crops = photos.crops(config.batch, config.crop, config.scales, generator)
+def _draw(codes: Tensor, config: PairQatConfig, generator: torch.Generator) -> list[int]:
+    """Indices of paintings, one a photo."""
+    return torch.randint(len(codes), (config.batch,), generator=generator).tolist()  # type: ignore[no-any-return]
+
+
+def _flattened(crops: Tensor, config: PairQatConfig, generator: torch.Generator) -> Tensor:
+    """The crops, each with less contrast by chance; of the first little but shades is left: a sky."""
     mean = crops.mean((2, 3), keepdim=True)
     contrast = 1 - 0.75 * torch.rand(config.batch, 1, 1, 1, generator=generator).square()
     batch = mean + (crops - mean) * contrast
@@ -188,10 +212,10 @@ def _photos(photos: Photos, config: PairQatConfig, generator: torch.Generator) -
     return batch
 
 
-def _codes(codes: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Codes of paintings drawn at random, some of them blended or of less strength, a few of the photo itself."""
-    first, second = codes[torch.randint(len(codes), (2, count), generator=generator)]
-    share, kind = torch.rand(2, count, 1, generator=generator)
+def _varied(codes: Tensor, chosen: Sequence[int], generator: torch.Generator) -> Tensor:
+    """The codes chosen, some of them blended with others or of less strength, a few of the photo itself."""
+    first, second = codes[chosen], codes[torch.randint(len(codes), (len(chosen),), generator=generator)]
+    share, kind = torch.rand(2, len(chosen), 1, generator=generator)
     blended = torch.where(kind < 0.15, second.lerp(first, share), first)
     weaker = torch.where((kind >= 0.15) & (kind < 0.3), blended * share, blended)
     return torch.where(kind > 0.96, torch.zeros_like(weaker), weaker)
@@ -199,8 +223,8 @@ def _codes(codes: Tensor, count: int, generator: torch.Generator) -> Tensor:
 
 def _losses(
     config: PairQatConfig, batch: Tensor, codes: Tensor, aim: nn.Module, net: nn.Module, rounding: Rounding
-) -> tuple[Tensor, tuple[float, float]]:
-    """What is to become small, and two squared errors: of the rounded picture, and of the float one."""
+) -> tuple[Tensor, tuple[float, float], Tensor]:
+    """What is to become small; two squared errors, of the rounded picture and of the float one; the rounded picture."""
     with torch.autocast("cpu", torch.bfloat16):
         with torch.no_grad():
             wanted = aim(batch, codes).float()
@@ -215,7 +239,7 @@ def _losses(
     weight = torch.ones(len(batch), 1, 1, 1)
     weight[0] = math.sqrt(config.flat_weight)
     total = _error(start_error) + config.int8_weight * _error(int8_error * weight)
-    return total, (int8_error.square().mean().item(), start_error.square().mean().item())
+    return total, (int8_error.square().mean().item(), start_error.square().mean().item()), rounded
 
 
 def _error(difference: Tensor) -> Tensor:
