@@ -162,8 +162,8 @@ def fine_tune(
         )
         if perceive and step % config.perceive_every == 0:
             total, errors, rounded = _losses(config, batch, codes[chosen], aim, net, rounding)
-            inside = (..., *[slice(config.context, config.crop - config.context)] * 2)
-            total = total + perceive(rounded[inside], batch[inside], chosen)
+            inside = slice(config.context, config.crop - config.context)
+            total = total + perceive(rounded[..., inside, inside], batch[..., inside, inside], chosen)
         else:
             batch, varied = _flattened(batch, config, generator), _varied(codes, chosen, generator)
             total, errors, _ = _losses(config, batch, varied, aim, net, rounding)
@@ -195,7 +195,7 @@ def sample(photos: Photos, codes: Tensor, config: PairQatConfig) -> tuple[Tensor
 
 def _draw(codes: Tensor, config: PairQatConfig, generator: torch.Generator) -> list[int]:
     """Indices of paintings, one a photo."""
-    return torch.randint(len(codes), (config.batch,), generator=generator).tolist()  # type: ignore[no-any-return]
+    return torch.randint(len(codes), (config.batch,), generator=generator).tolist()
 
 
 def _flattened(crops: Tensor, config: PairQatConfig, generator: torch.Generator) -> Tensor:
