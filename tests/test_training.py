@@ -24,7 +24,7 @@ from edgestyle.perceptual import student
 from edgestyle.training import loop
 from edgestyle.training.initialisation import unit_variance
 from edgestyle.training.loop import LOSS, Progress, Run, TrainConfig, adapt, draw_styles, train
-from edgestyle.training.photos import Photos, load_painting
+from edgestyle.training.photos import Photos, flattened, load_painting
 from edgestyle.training.state import STATE
 
 if TYPE_CHECKING:
@@ -62,6 +62,20 @@ def loss(painting: Path) -> PerceptualLoss:
 
 
 # Photos ---------------------------------------------------------------------------------------------------------------
+
+
+def test_flattened_crops_keep_their_mean_and_the_first_is_of_shades() -> None:
+    generator = torch.Generator().manual_seed(0)
+    crops = torch.rand(3, 3, 64, 64, generator=generator)
+    before = crops.clone()
+    batch = flattened(crops, generator)
+    assert torch.equal(crops, before)
+    torch.testing.assert_close(batch[1:].mean((2, 3)), crops[1:].mean((2, 3)))
+    assert (batch[1:].std((2, 3)) <= crops[1:].std((2, 3)) + 1e-6).all()
+    assert batch[0].diff(dim=2).std() < crops[0].diff(dim=2).std() / 2  # neighbours are alike
+    torch.testing.assert_close((batch[0] * 255).round() / 255, batch[0])
+    assert batch.min() >= 0
+    assert batch.max() <= 1
 
 
 def test_photos_skip_what_cannot_be_used(photos: Photos) -> None:

@@ -19,12 +19,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from edgestyle.adain import AdaIN, Transformer
 from edgestyle.drift import psnr
 from edgestyle.errors import CheckError, ConfigError
-from edgestyle.training.photos import Photos
+from edgestyle.training.photos import Photos, flattened
 from edgestyle.training.qat import QatProgress
 
 
@@ -165,7 +164,7 @@ def fine_tune(
             inside = slice(config.context, config.crop - config.context)
             total = total + perceive(rounded[..., inside, inside], batch[..., inside, inside], chosen)
         else:
-            batch, varied = _flattened(batch, config, generator), _varied(codes, chosen, generator)
+            batch, varied = flattened(batch, generator), _varied(codes, chosen, generator)
             total, errors, _ = _losses(config, batch, varied, aim, net, rounding)
         if not torch.isfinite(total):
             raise CheckError(f"the loss is {total.item()} at step {step}; try a smaller --learning-rate")
@@ -196,20 +195,6 @@ def sample(photos: Photos, codes: Tensor, config: PairQatConfig) -> tuple[Tensor
 def _draw(codes: Tensor, config: PairQatConfig, generator: torch.Generator) -> list[int]:
     """Indices of paintings, one a photo."""
     return torch.randint(len(codes), (config.batch,), generator=generator).tolist()
-
-
-def _flattened(crops: Tensor, config: PairQatConfig, generator: torch.Generator) -> Tensor:
-    """The crops, each with less contrast by chance; of the first little but shades is left: a sky."""
-    mean = crops.mean((2, 3), keepdim=True)
-    contrast = 1 - 0.75 * torch.rand(config.batch, 1, 1, 1, generator=generator).square()
-    batch = mean + (crops - mean) * contrast
-    cells = int(torch.randint(3, 9, (), generator=generator))
-    shades = F.interpolate(F.adaptive_avg_pool2d(crops[:1], cells), (config.crop,) * 2, mode="bicubic")
-    detail = torch.rand((), generator=generator).square() / 2
-    noise = torch.randn(shades.shape, generator=generator) / 255
-    flat = shades + (crops[:1] - shades) * detail + noise
-    batch[:1] = (flat * 255).round().clamp(0, 255) / 255
-    return batch
 
 
 def _varied(codes: Tensor, chosen: Sequence[int], generator: torch.Generator) -> Tensor:

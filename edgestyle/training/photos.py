@@ -114,6 +114,23 @@ def _darken(crop: Tensor, generator: torch.Generator) -> Tensor:
     return dark
 
 
+def flattened(crops: Tensor, generator: torch.Generator) -> Tensor:
+    """The crops, each with less contrast by chance; of the first little but shades is left, in grey levels: a sky.
+
+    Shapes: (B, 3, H, W) -> the same.
+    """
+    mean = crops.mean((2, 3), keepdim=True)
+    contrast = 1 - 0.75 * torch.rand(len(crops), 1, 1, 1, generator=generator).square()
+    batch = mean + (crops - mean) * contrast
+    cells = int(torch.randint(3, 9, (), generator=generator))
+    shades = F.interpolate(F.adaptive_avg_pool2d(crops[:1], cells), crops.shape[2:], mode="bicubic")
+    detail = torch.rand((), generator=generator).square() / 2
+    noise = torch.randn(shades.shape, generator=generator) / 255
+    flat = shades + (crops[:1] - shades) * detail + noise
+    batch[:1] = (flat * 255).round().clamp(0, 255) / 255
+    return batch
+
+
 def load_painting(path: Path, short_side: int) -> Tensor:
     """The painting, (1, 3, H, W) RGB in [0, 1], resized to `short_side`: the size at which its strokes should appear.
 
