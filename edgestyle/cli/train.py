@@ -118,7 +118,7 @@ def _add_settings(group: Any) -> None:
         choices=("no", "luminance", "histogram"),
         help="keep the photo's colours: style luminance alone, or recolour the painting like each photo; default no",
     )
-    group.add_argument("--learning-rate", type=float, help="default 0.0012, with --qat 0.0003")
+    group.add_argument("--learning-rate", type=float, help="default 0.0012, with --qat 0.001")
     group.add_argument(
         "--width",
         type=int,

@@ -51,15 +51,15 @@ class QatConfig:
     """Pixels around it that only the networks see, so that nothing is learned of the border; a multiple of 8."""
     scales: tuple[int, int] = (352, 576)
     """Short side of the photos that crops are cut from, drawn evenly between the two."""
-    int8_weight: float = 2000.0
-    """How much the squared error of the int8 picture against the float picture counts: at 36 dB, 0.5."""
-    flat_weight: float = 4.0
+    int8_weight: float = 3000.0
+    """How much the squared error of the int8 picture against the float picture counts: at 36 dB, 0.75."""
+    flat_weight: float = 8.0
     """By how much more it counts in a flat photo."""
     start_weight: float = 100.0
     """How much that of the float picture against the one that the network painted at the start counts."""
-    learning_rate: float = 3e-4
+    learning_rate: float = 1e-3
     """Adam's; it falls to zero along half a cosine."""
-    perceive_every: int = 2
+    perceive_every: int = 4
     """Steps after which content and style are looked at: that costs more than all else together."""
     ranges_every: int = 100
     """Steps after which the ranges are found again."""
