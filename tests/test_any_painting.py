@@ -105,6 +105,10 @@ def test_on_the_command_line(folder: Path, tmp_path: Path, monkeypatch: pytest.M
     narrower = tmp_path / "narrower"
     assert cli.main([*common, "--out", str(narrower), "--qat"]) == 2
     assert "name it by --from" in capsys.readouterr().err
+    assert cli.main([*common, "--out", str(narrower), "--width", "8"]) == 2
+    assert "--width goes with --family adain --qat" in capsys.readouterr().err
+    assert cli.main([*common, "--from", str(out), "--qat", "--calibration", ".", "--out", str(narrower)]) == 2
+    assert "--calibration is for networks that learn" in capsys.readouterr().err
     assert cli.main([*common, "--from", str(out), "--qat", "--width", "8", "--out", str(narrower), *settings]) == 0
     assert checkpoint.read(narrower).pair().config == replace(checkpoint.read(out).pair().config, width=8)
     assert checkpoint.read(narrower).config.training["qat"]["start_sha256"] == checkpoint.read(out).sha256()

@@ -130,6 +130,8 @@ def _add_settings(group: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, or go on training, or fine-tune for int8."""
+    if args.width is not None and not (args.family == "adain" and args.qat):
+        raise UsageError("--width goes with --family adain --qat, which cuts a narrower network out of that of --from")
     if args.family == "adain":
         return _any_painting(args)
     if args.qat:
@@ -219,7 +221,7 @@ def _fine_tune_pair(args: argparse.Namespace) -> int:
     make_folder(args.out)
     teacher = start.pair()
     codes = encode(teacher, paintings.squares)
-    pair = narrow(teacher, args.width, *sample(photos, codes, config)) if args.width else teacher
+    pair = narrow(teacher, args.width, *sample(photos, codes, config)) if args.width is not None else teacher
     last: list[qat.QatProgress] = []
     with output.steps("fine-tuning for int8", config.steps) as update:
         drift = _drift(update)
@@ -340,6 +342,8 @@ def _any_painting(args: argparse.Namespace) -> int:
 
     if args.preserve_color != "no":
         raise UsageError("--preserve-color is for networks that learn their paintings, not --family adain")
+    if args.calibration:
+        raise UsageError("--calibration is for networks that learn their paintings: --family adain has ranges for all")
     if args.qat:
         return _fine_tune_pair(args)
     found = checkpoint.find(args.start) if args.start else None

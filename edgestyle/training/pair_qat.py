@@ -32,7 +32,7 @@ class PairQatConfig:
     """How to fine-tune."""
 
     steps: int = 6000
-    """Batches to learn from: twenty minutes on a CPU."""
+    """Batches to learn from: half an hour on a CPU."""
     batch: int = 2
     """Photos in a batch, each with a painting of its own; the first is made flat."""
     crop: int = 256
@@ -155,10 +155,8 @@ def fine_tune(
     for step in range(config.steps):
         for group in optimizer.param_groups:
             group["lr"] = config.rate(step)
-        batch, chosen = (
-            photos.crops(config.batch, config.crop, config.scales, generator),
-            _draw(codes, config, generator),
-        )
+        batch = photos.crops(config.batch, config.crop, config.scales, generator)
+        chosen = torch.randint(len(codes), (config.batch,), generator=generator).tolist()
         if perceive and step % config.perceive_every == 0:
             total, errors, rounded = _losses(config, batch, codes[chosen], aim, net, rounding)
             inside = slice(config.context, config.crop - config.context)
@@ -190,11 +188,6 @@ def sample(photos: Photos, codes: Tensor, config: PairQatConfig) -> tuple[Tensor
     """Sixteen photos and as many codes to look at a network on."""
     generator = torch.Generator().manual_seed(config.seed)
     return photos.crops(16, config.crop, config.scales, generator), codes[torch.arange(16) * len(codes) // 16]
-
-
-def _draw(codes: Tensor, config: PairQatConfig, generator: torch.Generator) -> list[int]:
-    """Indices of paintings, one a photo."""
-    return torch.randint(len(codes), (config.batch,), generator=generator).tolist()
 
 
 def _varied(codes: Tensor, chosen: Sequence[int], generator: torch.Generator) -> Tensor:
