@@ -14,7 +14,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -175,14 +175,7 @@ class AnyPaintingRun:
         for group, share in zip(self.optimizer.param_groups, (1, 1 / 3), strict=True):
             group["lr"] = config.rate(self.step) * share
         losses = self._losses(photos, paintings, network)
-        total = (
-            config.content_weight * losses["content"]
-            + config.style_weight * losses["style"]
-            + config.variation_weight * losses["variation"]
-            + config.stability_weight * losses["stability"]
-            + config.lattice_weight * losses["lattice"]
-            + config.identity_weight * losses["identity"]
-        )
+        total = weighed(config, losses)
         if not torch.isfinite(total):
             raise CheckError(f"the loss is {total.item()} at step {self.step}; try a smaller --learning-rate")
         self.optimizer.zero_grad()
@@ -301,6 +294,11 @@ def compare(
     return content_loss(features[0][CONTENT_LAYER], aims), torch.stack(style, 1)
 
 
+def weighed(config: AnyPaintingConfig, losses: Mapping[str, Tensor]) -> Tensor:
+    """The sum of losses by name, each with its weight in the configuration."""
+    return torch.stack([getattr(config, f"{name}_weight") * value for name, value in losses.items()]).sum()
+
+
 def objective(
     config: AnyPaintingConfig, network: PerceptualNetwork, paintings: Paintings
 ) -> Callable[[Tensor, Tensor, Sequence[int]], Tensor]:
@@ -309,12 +307,9 @@ def objective(
     def judge(pictures: Tensor, photos: Tensor, chosen: Sequence[int]) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16):
             content, distances = compare(network, pictures, photos, [paintings.grams(index) for index in chosen])
-        return (
-            config.content_weight * content.mean()
-            + config.style_weight * torch.log1p(distances).sum(1).mean()
-            + config.variation_weight * total_variation(pictures).mean()
-            + config.lattice_weight * lattice_loss(pictures).mean()
-        )
+        style, variation = torch.log1p(distances).sum(1), total_variation(pictures)
+        seen = {"content": content, "style": style, "variation": variation, "lattice": lattice_loss(pictures)}
+        return weighed(config, {name: value.mean() for name, value in seen.items()})
 
     return judge
 
