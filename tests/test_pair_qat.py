@@ -77,6 +77,8 @@ def test_a_channel_that_does_nothing_is_the_first_to_go(pair: AdaIN, photos: Pho
 def test_a_network_cannot_be_widened(pair: AdaIN, photos: Photos, codes: Tensor) -> None:
     with pytest.raises(ConfigError, match="can only lose some"):
         narrow(pair, pair.config.width + 1, *sample(photos, codes, CONFIG))
+    with pytest.raises(ConfigError, match="from 8 to 256"):
+        narrow(pair, -1, *sample(photos, codes, CONFIG))
 
 
 # Fine-tuning --------------------------------------------------------------------------------------------------------

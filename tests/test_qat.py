@@ -201,4 +201,6 @@ def test_what_is_missing_to_fine_tune_is_told(tiny_checkpoint: Checkpoint, tmp_p
     assert "--qat needs an --out other than the network of --from" in capsys.readouterr().err
     assert train(tiny_checkpoint, tmp_path, "--calibration", str(tmp_path), "--out", str(tmp_path / "new")) == 2
     assert "--calibration goes with --qat" in capsys.readouterr().err
+    assert train(tiny_checkpoint, tmp_path, "--qat", "--from", folder, "--minutes", "1", "--out", folder + "-q") == 2
+    assert "--qat takes --steps" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()

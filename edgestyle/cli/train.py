@@ -132,6 +132,8 @@ def run(args: argparse.Namespace) -> int:
     """Train, or go on training, or fine-tune for int8."""
     if args.width is not None and not (args.family == "adain" and args.qat):
         raise UsageError("--width goes with --family adain --qat, which cuts a narrower network out of that of --from")
+    if args.qat and args.minutes:
+        raise UsageError("--minutes is for training; --qat takes --steps, which say how fast its learning rate falls")
     if args.family == "adain":
         return _any_painting(args)
     if args.qat:

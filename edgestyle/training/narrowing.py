@@ -26,14 +26,14 @@ def narrow(pair: AdaIN, width: int, photos: Tensor, codes: Tensor) -> AdaIN:
         codes: By which they are painted, (B, code).
 
     Raises:
-        ConfigError: The network is narrower already.
+        ConfigError: The network is narrower already, or no network can be so narrow.
     """
-    old = pair.transformer
+    old, config = pair.transformer, replace(pair.config, width=width)
     if width > old.config.width:
         raise ConfigError(f"width is {width}; the network has {old.config.width} channels, and can only lose some")
     spread = _spread(old, photos, codes)
     kept = _most(_importance(old, spread), width)
-    narrowed = AdaIN(replace(pair.config, width=width))
+    narrowed = AdaIN(config)
     narrowed.encoder.load_state_dict(pair.encoder.state_dict())
     inside = {}
     for name, block in old.finish.named_children():
