@@ -1,4 +1,4 @@
-"""The first layer of every network here."""
+"""The first layer of every network that paints."""
 
 from __future__ import annotations
 

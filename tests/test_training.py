@@ -64,6 +64,17 @@ def loss(painting: Path) -> PerceptualLoss:
 # Photos ---------------------------------------------------------------------------------------------------------------
 
 
+def test_a_crop_that_is_alone_is_flat_half_of_the_time() -> None:
+    generator = torch.Generator().manual_seed(0)
+    crop = torch.rand(1, 3, 32, 32, generator=generator)
+    mean = crop.mean((2, 3), keepdim=True)
+    alike = [
+        torch.corrcoef(torch.stack([(flattened(crop, generator) - mean).flatten(), (crop - mean).flatten()]))
+        for _ in range(64)
+    ]
+    assert 16 < sum(matrix[0, 1].item() > 0.999 for matrix in alike) < 48
+
+
 def test_flattened_crops_keep_their_mean_and_the_first_is_of_shades() -> None:
     generator = torch.Generator().manual_seed(0)
     crops = torch.rand(3, 3, 64, 64, generator=generator)

@@ -117,11 +117,15 @@ def _darken(crop: Tensor, generator: torch.Generator) -> Tensor:
 def flattened(crops: Tensor, generator: torch.Generator) -> Tensor:
     """The crops, each with less contrast by chance; of the first little but shades is left, in grey levels: a sky.
 
+    A crop that is alone stays one half of the time, so that not all that is seen is flat.
+
     Shapes: (B, 3, H, W) -> the same.
     """
     mean = crops.mean((2, 3), keepdim=True)
     contrast = 1 - 0.75 * torch.rand(len(crops), 1, 1, 1, generator=generator).square()
     batch = mean + (crops - mean) * contrast
+    if len(crops) == 1 and torch.rand((), generator=generator) < 0.5:
+        return batch
     cells = int(torch.randint(3, 9, (), generator=generator))
     shades = F.interpolate(F.adaptive_avg_pool2d(crops[:1], cells), crops.shape[2:], mode="bicubic")
     detail = torch.rand((), generator=generator).square() / 2
