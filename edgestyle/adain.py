@@ -1,7 +1,7 @@
 """The adain family: any painting, by two small networks.
 
 A *style encoder* turns a painting into a style code, once; a *transformer* paints photos by that code, on each frame.
-Read top to bottom: configuration, adaptive instance norm, encoder, transformer, the pair, specialization.
+Read top to bottom: configuration, encoder, adaptive instance norm, transformer, the pair.
 
 The idea is that of Huang & Belongie 2017 (arXiv:1703.06868): with the mean and deviation of its features replaced, a
 photo takes on a style,
@@ -10,7 +10,7 @@ photo takes on a style,
 
 per channel, mean and var over the picture. There, scale and shift are statistics of VGG-19's features of the painting;
 here they are linear functions of a short code, as in Ghiasi et al. 2017 (arXiv:1705.06830), so that no large network
-has to run on the phone, and so that one painting can be folded into constants, exactly (`specialize`).
+has to run on the phone, and so that one painting can be folded into constants, exactly (`conditional.from_codes`).
 
 All zeros is the code of the photo itself: the transformer has learned to give the photo back for it. So strength is a
 factor on a code, and a blend is a weighted sum of codes (`blend`).
@@ -25,18 +25,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from edgestyle.errors import ConfigError
+from edgestyle.learned import check_ranges
 from edgestyle.stem import Stem
 
 
 @dataclass(frozen=True)
-class AdaINConfig:
-    """The numbers that define one pair of networks."""
+class TransformerConfig:
+    """The numbers that define a transformer, but for the length of its code."""
 
-    code: int = 64
-    """Length of a style code."""
     width: int = 32
-    """Channels of the transformer at 1/4 of the picture's size."""
+    """Channels at 1/4 of the picture's size."""
     trunk_width: int = 64
     """Channels at 1/8 of the picture's size, where most of the work is done."""
     trunk_blocks: int = 2
@@ -45,22 +43,24 @@ class AdaINConfig:
     """Inverted residuals at 1/4, after the trunk, scaled and shifted by the code but without a norm."""
     expansion: int = 2
     """How many times wider the inside of an inverted residual is."""
+
+    def __post_init__(self) -> None:
+        channels, depth = {"width": (8, 256), "trunk_width": (8, 512)}, {"trunk_blocks": (1, 32), "blocks": (0, 32)}
+        check_ranges(self, {**channels, **depth, "expansion": (1, 8)})
+
+
+@dataclass(frozen=True)
+class AdaINConfig(TransformerConfig):
+    """The numbers that define one pair of networks."""
+
+    code: int = 64
+    """Length of a style code."""
     hidden: int = 160
     """Channels between the encoder's statistics and the code."""
 
     def __post_init__(self) -> None:
-        for name, low, high in (
-            ("code", 4, 512),
-            ("width", 8, 256),
-            ("trunk_width", 8, 512),
-            ("trunk_blocks", 1, 32),
-            ("blocks", 0, 32),
-            ("expansion", 1, 8),
-            ("hidden", 8, 1024),
-        ):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-                raise ConfigError(f"{name} is {value!r}; it must be a whole number from {low} to {high}")
+        super().__post_init__()
+        check_ranges(self, {"code": (4, 512), "hidden": (8, 1024)})
 
 
 # Style encoder --------------------------------------------------------------------------------------------------------
@@ -189,6 +189,23 @@ class Modulation(nn.Module):
     def forward(self, code: Tensor) -> tuple[Tensor, Tensor]:
         return self.scale(code), self.shift(code)
 
+    @classmethod
+    @torch.no_grad()
+    def holding(cls, scale: Tensor, shift: Tensor, length: int) -> Modulation:
+        """One that gives these, (C,) each, for every code of a length."""
+        made = cls(length, scale.numel())
+        for conv, value in ((made.scale, scale), (made.shift, shift)):
+            nn.init.zeros_(conv.weight)
+            conv.bias.copy_(value)  # type: ignore[union-attr]
+        return made
+
+    @torch.no_grad()
+    def mix(self, codes: Tensor) -> None:
+        """Take the weights of some codes, (N, code), from now on, in place of a code."""
+        for conv in (self.scale, self.shift):
+            conv.weight = nn.Parameter((conv.weight[:, :, 0, 0] @ codes.T)[:, :, None, None])
+            conv.in_channels = len(codes)
+
 
 class StyledResidual(nn.Module):
     """Two plain 3x3 convolutions, AdaIN after each, plus the input; ReLU6 between them. (B, C, h, w) -> the same."""
@@ -207,6 +224,11 @@ class StyledResidual(nn.Module):
         """Move one code's scales and shifts, in place, into the norms."""
         self.conv1.fold(code)
         self.conv2.fold(code)
+
+    def unfold(self, length: int) -> None:
+        """Take codes of a length again, in place, for each of which it does the same."""
+        self.conv1.unfold(length)
+        self.conv2.unfold(length)
 
 
 class AdaptiveNormConv(nn.Module):
@@ -235,6 +257,11 @@ class AdaptiveNormConv(nn.Module):
         self.norm.weight.copy_(scale.flatten())
         self.norm.bias.copy_(shift.flatten())
         self.modulation = None
+
+    def unfold(self, length: int) -> None:
+        """Take codes of a length again, in place, for each of which it does the same."""
+        scale, shift = self.norm.weight, self.norm.bias
+        self.norm, self.modulation = nn.InstanceNorm2d(scale.numel()), Modulation.holding(scale, shift, length)
 
 
 class StyledInvertedResidual(nn.Module):
@@ -271,6 +298,12 @@ class StyledInvertedResidual(nn.Module):
         self.project.weight.mul_(scale[:, None, None, None])
         self.project.bias.mul_(scale).add_(shift)
         self.modulation = None
+
+    def unfold(self, length: int) -> None:
+        """Take codes of a length again, in place, for each of which it does the same."""
+        assert self.project.bias is not None  # noqa: S101  # for mypy
+        neutral = torch.ones_like(self.project.bias)
+        self.modulation = Modulation.holding(neutral, 0 * neutral, length)
 
 
 class Lens(nn.Module):
@@ -318,6 +351,47 @@ class Lens(nn.Module):
         return fine * gain + colour
 
 
+class FixedLens(nn.Module):
+    """A `Lens` at one code: `stem(x - mean) * (normed / contrast + plain) + colour(mean)`."""
+
+    @torch.no_grad()
+    def __init__(self, lens: Lens, code: Tensor) -> None:
+        super().__init__()
+        self.norm, self.stem = copy.deepcopy(lens.norm), copy.deepcopy(lens.stem)
+        (normed, plain), (keep, shift) = lens.gains(code), lens.colours(code)
+        self.normed, self.minus_plain = nn.Parameter(normed), nn.Parameter(-plain * lens.plain)
+        self.colour = nn.Conv2d(3, normed.shape[1], 1)
+        weight, bias = lens.colour.weight * keep.transpose(0, 1), self.colour.bias
+        assert bias is not None  # noqa: S101  # for mypy
+        self.colour.weight.copy_(weight)
+        bias.copy_(shift.flatten() - lens.middle * weight.sum((1, 2, 3)))
+
+    @torch.no_grad()
+    def rescale_photo(self, factor: float) -> None:
+        """Make it, in place, take photos in [0, factor]."""
+        self.norm.eps *= factor**2
+        self.minus_plain.div_(factor)
+        self.colour.weight.div_(factor)
+
+    def forward(self, x: Tensor, _: Tensor | None) -> Tensor:
+        mean, scale = self.norm(x)
+        colour: Tensor = self.colour(mean)
+        fine: Tensor = self.stem(x, mean) * (self.normed * scale - self.minus_plain)
+        return fine + colour
+
+    @torch.no_grad()
+    def unfolded(self, length: int) -> Lens:
+        """A lens that does the same for every code of a length."""
+        lens, bias = Lens(self.normed.shape[1], length), self.colour.bias
+        assert bias is not None  # noqa: S101  # for mypy
+        lens.norm, lens.stem = copy.deepcopy(self.norm), copy.deepcopy(self.stem)
+        lens.colour.weight.copy_(self.colour.weight)
+        lens.gains = Modulation.holding(self.normed.flatten(), -self.minus_plain.flatten(), length)
+        shift = bias + lens.middle * self.colour.weight.sum((1, 2, 3))
+        lens.colours = Modulation.holding(torch.ones_like(bias), shift, length)
+        return lens
+
+
 class Transformer(nn.Module):
     """Photo and style code in, painting out.
 
@@ -327,10 +401,10 @@ class Transformer(nn.Module):
 
     stride = 8
 
-    def __init__(self, config: AdaINConfig) -> None:
+    def __init__(self, config: TransformerConfig, code: int) -> None:
         super().__init__()
         self.config = config
-        c, t, e, code = config.width, config.trunk_width, config.expansion, config.code
+        c, t, e = config.width, config.trunk_width, config.expansion
         self.lens: Lens | FixedLens = Lens(c, code)
         self.down = nn.Conv2d(c, t, 3, stride=2, padding=1)
         self.trunk = nn.ModuleList(StyledResidual(t, code) for _ in range(config.trunk_blocks))
@@ -358,6 +432,25 @@ class Transformer(nn.Module):
         picture: Tensor = self.head_shuffle(torch.sigmoid(y))  # (B, 3, H, W)
         return picture
 
+    def fold(self, code: Tensor) -> None:
+        """Make it, in place, one of the style of a code (1, code) alone: exact, and as much less work as the code was.
+
+        Everything that the code is used for is linear in it and per channel, so it becomes the weights of instance
+        norms and of convolutions.
+        """
+        column = code[:, :, None, None]
+        for block in (*self.trunk, *self.finish):
+            block.fold(column)
+        assert isinstance(self.lens, Lens)  # noqa: S101  # for mypy: it is folded once
+        self.lens = FixedLens(self.lens, column)
+
+    def unfold(self, length: int) -> None:
+        """Make one style alone, in place, that of every code of a length: where training begins to tell them apart."""
+        for block in (*self.trunk, *self.finish):
+            block.unfold(length)
+        assert isinstance(self.lens, FixedLens)  # noqa: S101  # for mypy
+        self.lens = self.lens.unfolded(length)
+
 
 class AdaIN(nn.Module):
     """Both networks."""
@@ -366,7 +459,7 @@ class AdaIN(nn.Module):
         super().__init__()
         self.config = config = config or AdaINConfig()
         self.encoder = StyleEncoder(config)
-        self.transformer = Transformer(config)
+        self.transformer = Transformer(config, config.code)
 
     def forward(self, photo: Tensor, painting: Tensor) -> Tensor:
         """(B, 3, H, W) and (B, 3, 256, 256), RGB in [0, 1] -> (B, 3, H, W)."""
@@ -374,78 +467,14 @@ class AdaIN(nn.Module):
         return picture
 
 
-# One painting folded in -----------------------------------------------------------------------------------------------
-
-
-class FixedLens(nn.Module):
-    """A `Lens` at one code: `stem(x - mean) * (normed / contrast + plain) + colour(mean)`."""
-
-    normed: Tensor
-    minus_plain: Tensor
-
-    @torch.no_grad()
-    def __init__(self, lens: Lens, code: Tensor) -> None:
-        super().__init__()
-        self.norm, self.stem = copy.deepcopy(lens.norm), copy.deepcopy(lens.stem)
-        (normed, plain), (keep, shift) = lens.gains(code), lens.colours(code)
-        self.register_buffer("normed", normed)
-        self.register_buffer("minus_plain", -plain * lens.plain)
-        self.colour = nn.Conv2d(3, normed.shape[1], 1)
-        weight, bias = lens.colour.weight * keep.transpose(0, 1), self.colour.bias
-        assert bias is not None  # noqa: S101  # for mypy
-        self.colour.weight.copy_(weight)
-        bias.copy_(shift.flatten() - lens.middle * weight.sum((1, 2, 3)))
-
-    @torch.no_grad()
-    def rescale_photo(self, factor: float) -> None:
-        """Make it, in place, take photos in [0, factor]."""
-        self.norm.eps *= factor**2
-        self.minus_plain.div_(factor)
-        self.colour.weight.div_(factor)
-
-    def forward(self, x: Tensor, _: Tensor | None) -> Tensor:
-        mean, scale = self.norm(x)
-        colour: Tensor = self.colour(mean)
-        fine: Tensor = self.stem(x, mean) * (self.normed * scale - self.minus_plain)
-        return fine + colour
-
-
-class Specialized(Transformer):
-    """A transformer with one code folded into its weights: (B, 3, H, W) -> (B, 3, H, W). See `specialize`."""
-
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]  # the code is what it no longer takes
-        return self.paint(x, None)
-
-
-@torch.no_grad()
-def specialize(transformer: Transformer, code: Tensor) -> Specialized:
-    """The transformer for one style alone: as many operations fewer as the code cost, and the same pictures.
-
-    Everything that the code is used for is linear in it and per channel, so it becomes the weights of instance norms
-    and of convolutions.
-
-    Args:
-        transformer: Not changed.
-        code: (1, code).
-    """
-    assert isinstance(transformer.lens, Lens)  # noqa: S101  # for mypy: only a Specialized has another
-    folded = Specialized(transformer.config)
-    folded.load_state_dict(transformer.state_dict())
-    column = code[:, :, None, None]
-    for block in (*folded.trunk, *folded.finish):
-        block.fold(column)
-    folded.lens = FixedLens(transformer.lens, column)
-    return folded.eval().requires_grad_(False)
-
-
 class AtCode(nn.Module):
-    """A transformer at one code, for what watches networks of a single picture. The networks are not copied."""
+    """A network at one code or style vector, for what watches networks of a single picture. It is not copied."""
 
-    def __init__(self, transformer: Transformer, code: Sequence[float]) -> None:
+    def __init__(self, net: nn.Module, code: Sequence[float]) -> None:
         super().__init__()
-        self.transformer = transformer
+        self.net = net
         self.register_buffer("code", torch.tensor([code]), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        picture: Tensor = self.transformer(x, self.code)
+        picture: Tensor = self.net(x, self.code)
         return picture

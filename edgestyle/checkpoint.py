@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from edgestyle.adain import AdaIN
-    from edgestyle.feedforward import FeedForward
+    from edgestyle.learned import Learned
 
 WEIGHTS = "weights.safetensors"
 CONFIG = "config.json"
@@ -36,7 +36,7 @@ class CheckpointConfig(BaseModel):
 
     name: str = Field(pattern=r"^[^/\\\x00-\x1f]+$")
     """Part of the names of exported files."""
-    family: Literal["feedforward", "adain"]
+    family: Literal["feedforward", "conditional", "adain"]
     network: dict[str, Any]
     """The fields of the family's own configuration, e.g. `FeedForwardConfig`."""
     styles: tuple[Style, ...]
@@ -75,18 +75,20 @@ class Checkpoint(BaseModel):
         """
         return {name: tuple(entry["shape"]) for name, entry in _read_header(self.weights).items()}
 
-    def network(self) -> FeedForward:
-        """The network in deploy form, with its weights.
+    def network(self) -> Learned:
+        """The network that has learned its paintings, in deploy form, with its weights.
 
         Raises:
             UsageError: It is of a family that paints by a style code.
             ConfigError: The weights do not fit the configuration, or the file is not safetensors.
         """
-        from edgestyle.feedforward import FeedForward, FeedForwardConfig
+        from edgestyle.conditional import ConditionalConfig
+        from edgestyle.feedforward import FeedForwardConfig
 
-        if self.config.family != "feedforward":
+        if self.config.family == "adain":
             raise UsageError(f"{self.name} paints by any painting, so it needs one; give --style PAINTING")
-        return self._filled(FeedForward, FeedForwardConfig)
+        family = ConditionalConfig if self.config.family == "conditional" else FeedForwardConfig
+        return self._filled(lambda numbers: family(**numbers).build())
 
     def pair(self) -> AdaIN:
         """The two networks of the adain family in deploy form, with their weights.
@@ -99,17 +101,16 @@ class Checkpoint(BaseModel):
 
         if self.config.family != "adain":
             raise UsageError(f"{self.name} has learned its paintings and takes no --style; only adain does")
-        return self._filled(AdaIN, AdaINConfig)
+        return self._filled(lambda numbers: AdaIN(AdaINConfig(**numbers)))
 
-    def _filled(self, family: Callable[[Any], Net], configuration: Callable[..., Any]) -> Net:
-        """A network of that family with the weights of the file."""
+    def _filled(self, build: Callable[[dict[str, Any]], Net]) -> Net:
+        """The network that `build` makes of the configuration's numbers, with the weights of the file."""
         from safetensors.torch import load_file
 
         try:
-            network_config = configuration(**self.config.network)
+            net = build(self.config.network)
         except (TypeError, ConfigError) as error:
             raise ConfigError(f"{self.folder / CONFIG}: network: {error}") from error
-        net = family(network_config)
         expected = {name: tuple(value.shape) for name, value in net.state_dict().items()}
         _compare(expected, self.parameter_shapes(), self.weights)
         try:

@@ -154,9 +154,9 @@ def check_request(target: Target, size: Size, scheme: str | None, io: IO = "floa
         UsageError: The target does not serve this size, scheme or io.
         UnknownNameError: There is no such scheme.
     """
-    from edgestyle.feedforward import FeedForward
+    from edgestyle.learned import Learned
 
-    check_size(target, size, FeedForward.stride)
+    check_size(target, size, Learned.stride)
     _scheme(target, scheme or target.default_scheme)
     _to_bytes(target, scheme or target.default_scheme, io)
 
@@ -201,9 +201,7 @@ def _inside_fp16(part: Part, asked: Size) -> nn.Module:
     size = fp16_safety.UP_TO if asked == "dynamic" else asked
     if part.role != "transformer" or part.code is None:
         return fp16_safety.rescale(part.net, size)
-    if part.pair is None:  # a feed-forward network, which has no norms
-        return part.net
-    return fp16_safety.rescale(adain.AtCode(part.pair.transformer, part.code.example), size).transformer
+    return fp16_safety.rescale(adain.AtCode(part.net, part.code.example), size).net
 
 
 def calibrate(part: Part, size: Size, folder: Path | None = None) -> Calibration:

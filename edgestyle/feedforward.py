@@ -1,30 +1,29 @@
 """The feed-forward family: one small network for one painting or several, built to be cheap on phones.
 
-Read top to bottom: configuration, blocks, network, deploy form, specialization.
+Read top to bottom: configuration, blocks, network.
 
 The shape follows what mobile runtimes are good at. All the work happens at 1/4 and 1/8 of the picture's size, most of
 it in plain 3x3 convolutions at 1/8, which phones and their int8 units run near their peak; pixel shuffles (Shi et al.
 2016, arXiv:1609.05158) bring the picture back. There is no norm at run time. What instance norm gives a style network,
 a view of the *whole* picture in each layer, comes from `PictureCode`: a few dozen numbers, from which `Film` computes a
-scale and a shift for each channel. Means of ReLU6 are safe in fp16 and int8 at
-any size, which the variances of an instance norm are not.
+scale and a shift for each channel. Means of ReLU6 are safe in fp16 and int8 at any size, which the variances of an
+instance norm are not.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-from edgestyle.errors import ConfigError
+from edgestyle.learned import Learned, LearnedConfig, check_ranges
 from edgestyle.stem import Stem
 
 
 @dataclass(frozen=True)
-class FeedForwardConfig:
+class FeedForwardConfig(LearnedConfig):
     """The numbers that define one feed-forward network."""
 
     width: int = 32
@@ -39,22 +38,13 @@ class FeedForwardConfig:
     """How many times wider the inside of an inverted residual is."""
     code: int = 32
     """Length of the code that says what the picture as a whole looks like."""
-    styles: int = 1
-    """Paintings. With more than one, a style vector is the network's second input."""
 
     def __post_init__(self) -> None:
-        for name, low, high in (
-            ("width", 8, 256),
-            ("trunk_width", 8, 512),
-            ("trunk_blocks", 1, 32),
-            ("blocks", 0, 32),
-            ("expansion", 1, 8),
-            ("code", 4, 256),
-            ("styles", 1, 1024),
-        ):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-                raise ConfigError(f"{name} is {value!r}; it must be a whole number from {low} to {high}")
+        channels, depth = {"width": (8, 256), "trunk_width": (8, 512)}, {"trunk_blocks": (1, 32), "blocks": (0, 32)}
+        check_ranges(self, {**channels, **depth, "expansion": (1, 8), "code": (4, 256), "styles": (1, 1024)})
+
+    def build(self) -> FeedForward:
+        return FeedForward(self)
 
 
 class PictureCode(nn.Module):
@@ -139,14 +129,11 @@ class InvertedResidual(nn.Module):
         return x + y
 
 
-class FeedForward(nn.Module):
-    """Photo in, painting out.
+class FeedForward(Learned):
+    """See `edgestyle.learned.Learned`."""
 
-    Shapes: photo (B, 3, H, W) RGB in [0, 1] -> picture of the same; H and W multiples of `stride`. A network of several
-    paintings also takes style vectors (B, styles): weights of the paintings that add up to 1.
-    """
-
-    stride = 8
+    family = "feedforward"
+    config: FeedForwardConfig
     grey = 128 / 255
     """What is subtracted from the photo, so that the zero padding of the first convolution is grey, not black. One of a
     photo's 8-bit levels, so that integers hold what is left exactly."""
@@ -190,35 +177,15 @@ class FeedForward(nn.Module):
         picture: Tensor = self.head_shuffle(torch.sigmoid(y))  # (B, 3, H, W)
         return picture
 
+    def _folded(self, style: Tensor) -> FeedForward:
+        state = copy.deepcopy(self.state_dict())
+        code = nn.functional.conv2d(style[:, :, None, None], state.pop("picture_code.style.weight"))
+        state["picture_code.squeeze.bias"] += code.flatten()
+        single = FeedForward(replace(self.config, styles=1))
+        single.load_state_dict(state)
+        return single
 
-def deploy(net: FeedForward) -> FeedForward:
-    """The form that is saved and exported: a frozen copy in evaluation mode, its weights in the default memory layout.
-
-    What one target alone wants of a graph (its *dialect*) is in that target's own file.
-    """
-    return copy.deepcopy(net).eval().requires_grad_(False).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload, no-any-return]
-
-
-@torch.no_grad()
-def specialize(net: FeedForward, weights: Sequence[float]) -> FeedForward:
-    """A network of one painting, or of one blend, out of a network of several: exact, and costs nothing at run time.
-
-    The style vector enters only linear layers, so that a constant vector is a constant bias.
-
-    Args:
-        net: A network of several paintings.
-        weights: The style vector, one weight a painting.
-
-    Raises:
-        ConfigError: The network is of one painting, or the number of weights is not that of its paintings.
-    """
-    config = net.config
-    if config.styles == 1 or len(weights) != config.styles:
-        raise ConfigError(f"{len(weights)} weights for a network of {config.styles} style(s); give one weight a style")
-    vector = torch.tensor(weights, dtype=torch.float32)[:, None, None]
-    state = copy.deepcopy(net.state_dict())
-    code = nn.functional.conv2d(vector[None], state.pop("picture_code.style.weight"))
-    state["picture_code.squeeze.bias"] += code.flatten()
-    single = FeedForward(replace(config, styles=1))
-    single.load_state_dict(state)
-    return deploy(single)
+    def _unfolded(self, styles: int) -> FeedForward:
+        many = FeedForward(replace(self.config, styles=styles))
+        many.load_state_dict(self.state_dict(), strict=False)  # what it lacks are the weights of the style vector
+        return many

@@ -1,6 +1,6 @@
 """What of a checkpoint becomes a file.
 
-A feed-forward network is one file. The two networks of the adain family are two, which belong together: the manifests
+A network that has learned its paintings is one file. The two networks of the adain family are two, which belong together: the manifests
 of both describe the same style code. With one painting folded in they are one file again, like any other filter.
 """
 
@@ -60,13 +60,14 @@ class Part:
     @cached_property
     def alone(self) -> nn.Module:
         """The network as one of a single picture: a transformer paints by the example code."""
-        from edgestyle import adain, feedforward
+        from edgestyle.conditional import from_codes
+        from edgestyle.learned import Learned
 
         if self.role != "transformer" or self.code is None:
             return self.net
-        if isinstance(self.net, feedforward.FeedForward):
-            return feedforward.specialize(self.net, self.code.example)
-        return self.net if self.pair is None else adain.specialize(self.pair.transformer, _tensor(self.code))
+        if isinstance(self.net, Learned):
+            return self.net.specialized(self.code.example)
+        return self.net if self.pair is None else from_codes(self.pair.transformer, _tensor(self.code))
 
     def made(self, photo: Image) -> Image:
         """What the float network makes of a photo, (1, 3, H, W), as it is looked at."""
@@ -150,7 +151,7 @@ def painting(checkpoint: Checkpoint, wanted: Styling) -> tuple[Style, Code]:
 
 
 def described(checkpoint: Checkpoint, contract: Contract | None) -> Part:
-    """The part of a checkpoint that became the file of a contract; of None, of a feed-forward network.
+    """The part of a checkpoint that became the file of a contract; of None, of one that has learned its paintings.
 
     Raises:
         UsageError: The checkpoint paints by a code, and the contract has none.
@@ -178,7 +179,7 @@ def example(pair: AdaIN) -> Code:
 
 
 def _learned(checkpoint: Checkpoint) -> Part:
-    """A feed-forward network; of several paintings it takes their weights, and the first stands as example."""
+    """A network that has learned its paintings; of several paintings it takes their weights, and the first stands as example."""
     net, styles = checkpoint.network(), checkpoint.config.styles
     if net.config.styles == 1:
         return Part(checkpoint.name, net, net.stride, styles)
@@ -196,9 +197,9 @@ def _transformer(name: str, pair: AdaIN, about: StyleCode) -> Part:
 
 
 def _folded(name: str, pair: AdaIN, styles: tuple[Style, ...], about: StyleCode) -> Part:
-    from edgestyle.adain import specialize
+    from edgestyle.conditional import from_codes
 
-    return Part(name, specialize(pair.transformer, _tensor(about)), pair.transformer.stride, styles, code=about)
+    return Part(name, from_codes(pair.transformer, _tensor(about)), pair.transformer.stride, styles, code=about)
 
 
 def _about(code: Code, encoder: str) -> StyleCode:

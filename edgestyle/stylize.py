@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from edgestyle.adain import AdaIN
-    from edgestyle.feedforward import FeedForward
+    from edgestyle.learned import Learned
 
 MOST_PIXELS = 2**26
 """Largest photo that is painted, twice 8K. Memory grows with it: 3 GB for 8K, 6 GB for this. Instance norms look at the
@@ -90,10 +90,8 @@ def open_painter(model: str, delegate: str | None = None, styling: Styling | Non
     return CheckpointPainter(found.name, _of_one_style(found, blend))
 
 
-def _of_one_style(found: checkpoint.Checkpoint, blend: str) -> FeedForward:
+def _of_one_style(found: checkpoint.Checkpoint, blend: str) -> Learned:
     """The network of a checkpoint; of several paintings, that of the one or the blend that is asked for."""
-    from edgestyle.feedforward import specialize
-
     net, styles = found.network(), found.config.styles
     if net.config.styles == 1:
         if blend:
@@ -101,7 +99,7 @@ def _of_one_style(found: checkpoint.Checkpoint, blend: str) -> FeedForward:
         return net
     if not blend:
         raise UsageError(_ask(found.name, styles))
-    return specialize(net, blending.parse(blend, styles))
+    return net.specialized(blending.parse(blend, styles))
 
 
 def _open_file(path: Path, delegate: str | None) -> FilePainter:
@@ -222,10 +220,10 @@ class FilePair:
 
 @dataclass(frozen=True)
 class CheckpointPainter:
-    """A feed-forward network on torch."""
+    """A network that has learned its painting, on torch."""
 
     name: str
-    net: FeedForward
+    net: Learned
     delegate: str = "torch"
     size: None = None
 

@@ -49,7 +49,8 @@ def tiny_checkpoint(folder: Path) -> Checkpoint:
     import torch
 
     from edgestyle import checkpoint
-    from edgestyle.feedforward import FeedForward, FeedForwardConfig, deploy
+    from edgestyle.feedforward import FeedForward, FeedForwardConfig
+    from edgestyle.learned import deploy
     from edgestyle.manifest import Style
 
     network: dict[str, Any] = {"width": 8, "trunk_width": 8, "trunk_blocks": 1}

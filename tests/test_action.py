@@ -173,7 +173,8 @@ def slower(folder: Path) -> None:
     import torch
 
     from edgestyle import checkpoint
-    from edgestyle.feedforward import FeedForward, FeedForwardConfig, deploy
+    from edgestyle.feedforward import FeedForward, FeedForwardConfig
+from edgestyle.learned import deploy
 
     network = {"width": 64, "trunk_width": 64, "trunk_blocks": 6}
     config = checkpoint.read(folder).config.model_copy(update={"network": network})

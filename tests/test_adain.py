@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from edgestyle import cli, images, styling
-from edgestyle.adain import AdaIN, AdaINConfig, specialize
+from edgestyle.adain import AdaIN, AdaINConfig
 from edgestyle.checkpoint import Checkpoint
+from edgestyle.conditional import from_codes
 from edgestyle.errors import ConfigError, ImageError, UsageError
 from edgestyle.stylize import PairPainter
 
@@ -54,13 +55,6 @@ def test_adain_is_the_formula_of_the_docstring(pair: AdaIN) -> None:
     torch.testing.assert_close(layer(x, code), expected)
 
 
-def test_one_painting_is_folded_in_exactly(pair: AdaIN) -> None:
-    photo, code = torch.from_numpy(random(1, 3, 64, 48)), torch.from_numpy(random(1, pair.config.code))
-    folded = specialize(pair.transformer, code)
-    torch.testing.assert_close(folded(photo), pair.transformer(photo, code), rtol=0, atol=1e-5)
-    assert not any("modulation" in name or "gains.scale." in name for name in folded.state_dict())
-
-
 def test_balanced_statistics_make_the_same_code(pair: AdaIN) -> None:
     encoder, painting = copy.deepcopy(pair.encoder), torch.from_numpy(random(1, 3, 256, 256))
     encoder.hidden.weight[:, ::7] *= 300
@@ -76,7 +70,7 @@ def test_a_flat_painting_or_photo_gives_no_nan(pair: AdaIN, colour: float) -> No
     assert code.isfinite().all()
     for photo in (torch.full((1, 3, 32, 32), colour), torch.from_numpy(random(1, 3, 32, 32))):
         assert pair.transformer(photo, code).isfinite().all()
-        assert specialize(pair.transformer, code)(photo).isfinite().all()
+        assert from_codes(pair.transformer, code)(photo).isfinite().all()
 
 
 def test_a_flat_painting_leaves_finite_gradients(pair: AdaIN) -> None:

@@ -11,7 +11,8 @@ from edgestyle import blending, checkpoint, exporting, images, registry
 from edgestyle.cli import main
 from edgestyle.drift import measure
 from edgestyle.errors import EdgestyleError
-from edgestyle.feedforward import FeedForward, FeedForwardConfig, deploy
+from edgestyle.feedforward import FeedForward, FeedForwardConfig
+from edgestyle.learned import deploy
 from edgestyle.manifest import Style
 from edgestyle.stylize import open_painter
 

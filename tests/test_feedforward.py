@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from edgestyle.errors import ConfigError
-from edgestyle.feedforward import FeedForward, FeedForwardConfig, Film, PictureCode, deploy, specialize
+from edgestyle.feedforward import FeedForward, FeedForwardConfig, Film, PictureCode
+from edgestyle.learned import deploy
 from edgestyle.stem import Stem
 
 TINY = FeedForwardConfig(width=8, trunk_width=16, trunk_blocks=1)
@@ -86,32 +87,6 @@ def test_the_picture_as_a_whole_reaches_every_corner() -> None:
     other = x.clone()
     other[..., :8, :8] = 1
     assert not torch.equal(net(x)[..., -8:, -8:], net(other)[..., -8:, -8:])
-
-
-# Several paintings ----------------------------------------------------------------------------------------------------
-
-MANY = replace(TINY, styles=3)
-
-
-def test_a_style_vector_changes_the_picture_of_its_own_photo_alone() -> None:
-    net, x = deploy(FeedForward(MANY)), photo(16, 16).repeat(2, 1, 1, 1)
-    first, second = net(x, torch.tensor([[1.0, 0, 0], [0, 1.0, 0]]))
-    assert not torch.equal(first, second)
-    torch.testing.assert_close(net(x[:1], torch.tensor([[0, 1.0, 0]]))[0], second)
-
-
-@pytest.mark.parametrize("weights", [(0.0, 1.0, 0.0), (0.25, 0.25, 0.5)])
-def test_a_specialized_network_paints_the_same(weights: tuple[float, ...]) -> None:
-    net, x = deploy(FeedForward(MANY)), photo(32, 48)
-    single = specialize(net, weights)
-    assert single.config == TINY
-    torch.testing.assert_close(single(x), net(x, torch.tensor([weights])), atol=1e-6, rtol=0)
-
-
-@pytest.mark.parametrize(("config", "weights"), [(TINY, (1.0,)), (MANY, (1.0,)), (MANY, (1.0, 0, 0, 0))])
-def test_only_as_many_weights_as_styles_specialize(config: FeedForwardConfig, weights: tuple[float, ...]) -> None:
-    with pytest.raises(ConfigError, match=rf"{len(weights)} weights for a network of {config.styles} style"):
-        specialize(FeedForward(config), weights)
 
 
 # Configurations -------------------------------------------------------------------------------------------------------

@@ -307,7 +307,8 @@ def test_work_of_a_network_is_that_of_its_onnx_file(tiny_checkpoint: Checkpoint,
 
 def test_a_network_of_several_paintings_is_timed_by_its_first(tmp_path: Path, tiny_checkpoint: Checkpoint) -> None:
     from edgestyle import checkpoint
-    from edgestyle.feedforward import FeedForward, FeedForwardConfig, deploy
+    from edgestyle.feedforward import FeedForward, FeedForwardConfig
+    from edgestyle.learned import deploy
 
     config = tiny_checkpoint.config.model_copy(update={"network": {**tiny_checkpoint.config.network, "styles": 3}})
     styles = tuple(config.styles[0].model_copy(update={"name": name}) for name in "abc")

@@ -14,7 +14,8 @@ import torch
 from edgestyle import exporting, gates, images, registry
 from edgestyle.drift import measure
 from edgestyle.errors import CheckError
-from edgestyle.feedforward import FeedForward, FeedForwardConfig, deploy
+from edgestyle.feedforward import FeedForward, FeedForwardConfig
+from edgestyle.learned import deploy
 from edgestyle.files import size_in_bytes
 from edgestyle.manifest import Contract
 from edgestyle.quantization import photos

@@ -21,7 +21,8 @@ from edgestyle.errors import ConfigError, MissingExtraError, UsageError
 from edgestyle.export.tflite_dialect import dialect
 from edgestyle.export.to_tflite import TARGET
 from edgestyle.exporting import check_request, contract_for
-from edgestyle.feedforward import FeedForward, FeedForwardConfig, deploy
+from edgestyle.feedforward import FeedForward, FeedForwardConfig
+from edgestyle.learned import deploy
 from edgestyle.manifest import METADATA_KEY, Contract
 from edgestyle.quiet import quiet
 from edgestyle.runner import Image

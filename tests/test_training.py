@@ -23,7 +23,7 @@ from edgestyle.losses import PerceptualLoss
 from edgestyle.perceptual import student
 from edgestyle.training import loop
 from edgestyle.training.initialisation import unit_variance
-from edgestyle.training.loop import LOSS, Progress, Run, TrainConfig, adapt, draw_styles, train
+from edgestyle.training.loop import LOSS, Progress, Run, TrainConfig, draw_styles, train
 from edgestyle.training.photos import Photos, flattened, load_painting
 from edgestyle.training.state import STATE
 
@@ -302,18 +302,6 @@ def test_style_vectors_are_one_painting_or_a_blend_of_two() -> None:
     assert set(counts.tolist()) == {1, 2}
     assert 0.1 < (counts == 2).float().mean() < 0.4
     assert (vectors.sum(0) > 20).all()
-
-
-def test_a_trained_trunk_serves_any_number_of_paintings() -> None:
-    x = torch.rand(1, 3, 64, 64)
-    single = FeedForward(SMALL).eval()
-    assert adapt(single, 1) is single
-    many = adapt(single, 3)
-    assert many.config.styles == 3
-    assert torch.equal(many.stem.weight, single.stem.weight)
-    blended = adapt(many, 1)
-    with torch.inference_mode():
-        torch.testing.assert_close(blended(x), many(x, torch.full((1, 3), 1 / 3)))
 
 
 # The command ----------------------------------------------------------------------------------------------------------

@@ -13,7 +13,8 @@ from edgestyle import checkpoint, images, score
 from edgestyle.adain import AdaIN, AdaINConfig
 from edgestyle.cli import main
 from edgestyle.errors import UsageError
-from edgestyle.feedforward import FeedForward, FeedForwardConfig, deploy, specialize
+from edgestyle.feedforward import FeedForward, FeedForwardConfig
+from edgestyle.learned import deploy
 from edgestyle.losses import PerceptualLoss
 from edgestyle.manifest import Style
 from edgestyle.perceptual import student
@@ -57,7 +58,7 @@ def test_every_style_is_scored_beside_gatys(many: checkpoint.Checkpoint, bench: 
     assert reference["iterations"] == 2
     assert reference["ours_over_gatys"] > 1  # a network with random weights
     alone = zoo.painters(many)["astronaut"].paint(images.centre_crop(images.read(bench.photos[0]), (64, 64)))
-    expected = specialize(many.network(), [0, 1])
+    expected = many.network().specialized([0, 1])
     with torch.inference_mode():
         photo = torch.from_numpy(images.centre_crop(images.read(bench.photos[0]), (64, 64)))
         torch.testing.assert_close(torch.from_numpy(alone), expected(photo))

@@ -40,7 +40,6 @@ def run(args: argparse.Namespace) -> int:
     from dataclasses import asdict
 
     from edgestyle import blending, checkpoint
-    from edgestyle.feedforward import specialize
 
     found = checkpoint.find(args.model)
     config, net = found.config, found.network()
@@ -49,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     weights = blending.parse(args.style, config.styles)
     style = blending.describe(weights, config.styles)
     out = args.out or Path(f"{found.name}-{style.name}")
-    single = specialize(net, weights)
+    single = net.specialized(weights)
     about = config.model_copy(
         update={
             "name": out.resolve().name,

@@ -10,11 +10,12 @@ from edgestyle.cli import interrupts, output
 from edgestyle.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from lightning_fabric import Fabric
 
     from edgestyle.checkpoint import Checkpoint
+    from edgestyle.learned import Learned
     from edgestyle.manifest import Style
     from edgestyle.training.any_painting import Paintings
     from edgestyle.training.loop import Progress, Run, TrainConfig
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 EPILOG = """\
 examples:
   edgestyle train --style painting.jpg --photos photos/ --out runs/mine
-  edgestyle train --style painting.jpg --from great_wave --minutes 10      # a style of your own from a trained network
+  edgestyle train --style painting.jpg --from adain --minutes 10           # a style of your own from a trained network
   edgestyle train --style a.jpg --style b.jpg --photos photos/             # two paintings in one network, and blends
   edgestyle train --style painting.jpg --photos photos/ --style-weight 3 --style-size 384
   edgestyle train --style painting.jpg --photos photos/ --from runs/mine --qat --out runs/mine-int8
@@ -60,9 +61,9 @@ def add(subparsers: Any) -> None:
     )
     parser.add_argument(
         "--family",
-        default="feedforward",
-        choices=("feedforward", "adain"),
-        help="feedforward learns the paintings given (default); adain learns to paint by any, from many",
+        choices=("feedforward", "conditional", "adain"),
+        help="feedforward and conditional (instance norms) learn the paintings given, adain to paint by any, from many; "
+        "default: as --from, or what a network of the adain family becomes, conditional; without it feedforward",
     )
     parser.add_argument(
         "--photos", type=Path, metavar="FOLDER", help="photos to learn on, better hundreds; default: scikit-image's"
@@ -149,7 +150,8 @@ def run(args: argparse.Namespace) -> int:
 
     args.out = args.out or Path("runs") / args.style[0].stem
     styles, start = _styles(args), _start(args)
-    config = _config(args, start)
+    first_net = _first(args, start)
+    config = _config(args, start, first_net)
     paintings = [load_painting(path, config.style_size) for path in args.style]
     photos = _loaded(args, config.dark)
     make_folder(args.out)
@@ -158,7 +160,7 @@ def run(args: argparse.Namespace) -> int:
     with fabric.rank_zero_first(), output.download() as fetched:
         network = perceptual.load(args.perceptual, fetched).to(fabric.device)
     loss = PerceptualLoss(network, [painting.to(fabric.device) for painting in paintings], config.loss)
-    current = _begin(args.out, config, start, photos, fabric)
+    current = _begin(args.out, config, first_net, photos, fabric)
     if first:
         _remark(photos, current)
     save, watch = _saver(args, current, styles, photos), _watcher(args, current)
@@ -188,7 +190,7 @@ def _fine_tune(args: argparse.Namespace) -> int:
     start = _trained(args)
     config = QatConfig(batch=args.batch, crop=args.crop, seed=args.seed, **_given(args, "steps", "learning_rate"))
     paintings = [load_painting(path, args.style_size) for path in args.style]
-    training = _config(args, start)
+    training = _config(args, start, start.network())
     photos = _loaded(args, training.dark)
     ranges = calibration_photos.load(args.calibration, SIZE)
     make_folder(args.out)
@@ -250,6 +252,10 @@ def _trained(args: argparse.Namespace) -> Checkpoint:
         raise UsageError("--qat fine-tunes a trained network; name it by --from, and the new one by --out")
     if args.out is None or args.out.resolve() == start.folder.resolve():
         raise UsageError("--qat needs an --out other than the network of --from")
+    if (start.config.family == "adain") != (args.family == "adain"):
+        raise UsageError(
+            f"{start.name} is of the {start.config.family} family; --family adain goes with its pairs alone"
+        )
     return start
 
 
@@ -304,17 +310,47 @@ def _judge(args: argparse.Namespace) -> str:
     return args.perceptual if known else Path(args.perceptual).name
 
 
-def _config(args: argparse.Namespace, start: Checkpoint | None) -> TrainConfig:
+def _first(args: argparse.Namespace, start: Checkpoint | None) -> Learned | None:
+    """The network to begin with, for the paintings given; None to begin from scratch.
+
+    Raises:
+        UsageError: --family names another than that of --from.
+    """
+    if start is None:
+        return None
+    becomes = "conditional" if start.config.family == "adain" else start.config.family
+    if args.family not in (None, becomes):
+        raise UsageError(f"{start.name} can only become a network of the {becomes} family; leave --family out")
+    if start.config.family == "adain":
+        return _at_paintings(start, args.style)
+    return start.network().adapted(len(args.style))
+
+
+def _at_paintings(start: Checkpoint, files: Sequence[Path]) -> Learned:
+    """What a pair paints by these paintings, as a network of its own."""
+    import numpy as np
+    import torch
+
+    from edgestyle import parts
+    from edgestyle.conditional import from_codes
+    from edgestyle.styling import Styling
+
+    codes = [parts.painting(start, Styling((file,)))[1] for file in files]
+    return from_codes(start.pair().transformer, torch.from_numpy(np.concatenate(codes)))
+
+
+def _config(args: argparse.Namespace, start: Checkpoint | None, first: Learned | None) -> TrainConfig:
     """The settings of a run, from the command line and from the network to begin with."""
     from dataclasses import replace
 
+    from edgestyle.conditional import ConditionalConfig
     from edgestyle.feedforward import FeedForwardConfig
     from edgestyle.files import sha256
     from edgestyle.training.loop import LOSS, TrainConfig
 
-    network = start.network().config if start else FeedForwardConfig()
+    fresh = ConditionalConfig if args.family == "conditional" else FeedForwardConfig
     return TrainConfig(
-        network=replace(network, styles=len(args.style)),
+        network=first.config if first else fresh(styles=len(args.style)),
         loss=replace(
             LOSS,
             style_weight=args.style_weight,
@@ -419,15 +455,15 @@ def _remark(photos: Photos, current: Run) -> None:
         output.note(f"going on from step {current.step}")
 
 
-def _begin(out: Path, config: TrainConfig, start: Checkpoint | None, photos: Photos, fabric: Fabric) -> Run:
+def _begin(out: Path, config: TrainConfig, first: Learned | None, photos: Photos, fabric: Fabric) -> Run:
     """The run that `out` holds, or a new one."""
-    from edgestyle.training.loop import Run, adapt
+    from edgestyle.training.loop import Run
     from edgestyle.training.state import STATE
 
     if (out / STATE).exists():
         return Run.resume(out, config, fabric)
-    if start:
-        return Run(config, adapt(start.network(), config.network.styles), fabric)
+    if first:
+        return Run(config, first, fabric)
     fresh = Run(config, fabric=fabric)
     with output.progress("learning to repeat the photo") if fabric.is_global_zero else output.silent():
         fresh.initialise(photos)

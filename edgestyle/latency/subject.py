@@ -16,8 +16,7 @@ from edgestyle.manifest import Contract
 from edgestyle.runner import Placement
 
 if TYPE_CHECKING:
-    from edgestyle.adain import Transformer
-    from edgestyle.feedforward import FeedForward
+    from edgestyle.learned import Learned
 
 SIZE = (512, 512)
 """Height and width at which files of free size are timed if nobody says otherwise."""
@@ -78,20 +77,20 @@ class Network:
     tile: int | None = None
     """Side of the tiles that the picture is painted in; None for the picture as a whole."""
 
-    def load(self) -> FeedForward | Transformer:
+    def load(self) -> Learned:
         """The network; of several paintings the first alone, for any painting one folded in, which is as much work."""
         import torch
 
-        from edgestyle import adain, checkpoint, parts
-        from edgestyle.feedforward import specialize
+        from edgestyle import checkpoint, parts
+        from edgestyle.conditional import from_codes
 
         found = checkpoint.read(self.folder)
         if found.config.family == "adain":
             pair = found.pair()
-            return adain.specialize(pair.transformer, torch.from_numpy(parts.example(pair)))
+            return from_codes(pair.transformer, torch.from_numpy(parts.example(pair)))
         net = found.network()
         several = net.config.styles > 1
-        return specialize(net, [1.0, *[0.0] * (net.config.styles - 1)]) if several else net
+        return net.specialized([1.0, *[0.0] * (net.config.styles - 1)]) if several else net
 
     def open(self) -> Ready:
         """See `Subject`. Raises UsageError if the network does not take this size."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from edgestyle.feedforward import FeedForward
+from edgestyle.learned import Learned
 
 
 @torch.no_grad()
@@ -29,7 +29,7 @@ def unit_variance(net: nn.Module, photos: Tensor, *style: Tensor) -> None:
         handle.remove()
 
 
-def learn_identity(net: FeedForward, batches: Iterable[tuple[Tensor, ...]], learning_rate: float) -> None:
+def learn_identity(net: Learned, batches: Iterable[tuple[Tensor, ...]], learning_rate: float) -> None:
     """Train `net`, in place, to give back the photo by mean absolute error, one step of Adam a batch.
 
     Perceptual training then begins where Gatys et al. 2016 begin, at the photo, and keeps what is in it. From random

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from edgestyle.errors import CheckError, ConfigError
-from edgestyle.feedforward import FeedForward, FeedForwardConfig, deploy, specialize
+from edgestyle.feedforward import FeedForwardConfig
+from edgestyle.learned import Learned, LearnedConfig, deploy
 from edgestyle.losses import GREY_LEVEL, LossConfig, Losses, PerceptualLoss, lattice_loss, stability_loss
 from edgestyle.training import devices, state
 from edgestyle.training.initialisation import learn_identity, unit_variance
@@ -42,7 +43,7 @@ LOSS = LossConfig(
 class TrainConfig:
     """How to train. A run can only be resumed with the configuration that it was started with, but for `FREE`."""
 
-    network: FeedForwardConfig = field(default_factory=FeedForwardConfig)
+    network: LearnedConfig = field(default_factory=FeedForwardConfig)
     loss: LossConfig = LOSS
     perceptual: str = "student"
     """Network whose features are compared, see `edgestyle.perceptual.load`; of a file its name, wherever it lies."""
@@ -83,10 +84,10 @@ class TrainConfig:
         for name in ("steps", "batch", "crop"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if self.crop % FeedForward.stride or self.crop < 64:
-            raise ConfigError(f"crop is {self.crop}; it must be a multiple of {FeedForward.stride}, at least 64")
-        if self.context % FeedForward.stride or self.context < 0:
-            raise ConfigError(f"context is {self.context}; it must be a multiple of {FeedForward.stride}")
+        if self.crop % Learned.stride or self.crop < 64:
+            raise ConfigError(f"crop is {self.crop}; it must be a multiple of {Learned.stride}, at least 64")
+        if self.context % Learned.stride or self.context < 0:
+            raise ConfigError(f"context is {self.context}; it must be a multiple of {Learned.stride}")
         if not 0 <= self.shift < self.crop:
             raise ConfigError(f"shift is {self.shift}; it must be from 0 to less than the crop of {self.crop}")
         if not 0 < self.scales[0] <= self.scales[1]:
@@ -141,7 +142,7 @@ class Progress:
 class Run:
     """A training run: the network, its average, the optimiser and the random numbers, as they are after a step."""
 
-    def __init__(self, config: TrainConfig, start: FeedForward | None = None, fabric: Fabric | None = None) -> None:
+    def __init__(self, config: TrainConfig, start: Learned | None = None, fabric: Fabric | None = None) -> None:
         """Begin a run, from `start` or from random weights, on `fabric`'s device (by default the CPU)."""
         self.config = config
         self.fabric = fabric or devices.start("cpu", config.precision)
@@ -149,9 +150,9 @@ class Run:
         self.seconds = 0.0
         self.generator = torch.Generator().manual_seed(config.seed + 7919 * self.fabric.global_rank)
         torch.manual_seed(config.seed)  # the same first weights in every process
-        net = copy.deepcopy(start) if start is not None else FeedForward(config.network)
+        net = copy.deepcopy(start) if start is not None else config.network.build()
         net = net.train().requires_grad_(True).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.net: FeedForward = net.to(self.fabric.device)
+        self.net: Learned = net.to(self.fabric.device)
         self.average = copy.deepcopy(self.net).requires_grad_(False)
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=config.learning_rate, betas=(0.9, 0.99))
         self._parallel, self._stepper = self.fabric.setup(self.net, self.optimizer)
@@ -167,7 +168,7 @@ class Run:
             return tuple(part.to(self.fabric.device) for part in (crops, *styles))
 
         unit_variance(self.net, *batch(16, config.crop))
-        small = config.crop // 2 // FeedForward.stride * FeedForward.stride
+        small = config.crop // 2 // Learned.stride * Learned.stride
         learn_identity(self.net, (batch(8, small) for _ in range(config.identity_steps)), config.learning_rate)
         for parameter in self.net.parameters() if self.fabric.world_size > 1 else ():
             torch.distributed.broadcast(parameter.data, 0)
@@ -243,9 +244,10 @@ class Run:
         styles = self.config.network.styles
         return draw_styles(count, styles, self.generator).to(self.fabric.device) if styles > 1 else None
 
-    def result(self) -> FeedForward:
+    def result(self) -> Learned:
         """The averaged network in deploy form, on the CPU."""
-        return deploy(self.average).cpu()
+        net: Learned = deploy(self.average).cpu()
+        return net
 
     def save(self, folder: Path) -> None:
         """Write the whole state into `folder`, whole or not at all. To be called in every process; the first writes."""
@@ -314,23 +316,6 @@ def update_average(average: nn.Module, net: nn.Module, step: int) -> None:
     decay = min(0.998, step / (step + 10))
     for mean, current in zip(average.parameters(), net.parameters(), strict=True):
         mean.lerp_(current, 1 - decay)
-
-
-def adapt(net: FeedForward, styles: int) -> FeedForward:
-    """A network to begin with, for so many paintings, from one of any number.
-
-    Its trunk is kept. Of another number of paintings, it is first made one of the even blend of those it knows, and new
-    paintings begin from there.
-    """
-    known = net.config.styles
-    if known == styles:
-        return net
-    single = specialize(net, [1 / known] * known) if known > 1 else net
-    if styles == 1:
-        return single
-    many = FeedForward(replace(single.config, styles=styles))
-    many.load_state_dict(single.state_dict(), strict=False)  # what it lacks are the weights of the style vector
-    return many
 
 
 def draw_styles(count: int, styles: int, generator: torch.Generator) -> Tensor:

@@ -26,7 +26,7 @@ from edgestyle.adain import AdaIN
 from edgestyle.checkpoint import Checkpoint
 from edgestyle.drift import psnr
 from edgestyle.errors import CheckError, ConfigError
-from edgestyle.feedforward import FeedForward, deploy
+from edgestyle.learned import Learned, deploy
 from edgestyle.images import Image
 from edgestyle.quantization.calibration import calibrate
 from edgestyle.quantization.simulation import Simulation
@@ -91,13 +91,13 @@ class QatProgress:
 
 
 def fine_tune(
-    net: FeedForward,
+    net: Learned,
     photos: Photos,
     calibration_photos: Sequence[Image],
     config: QatConfig,
     perceive: Perceive | None = None,
     report: Callable[[QatProgress], None] = lambda _: None,
-) -> FeedForward:
+) -> Learned:
     """Fine-tune a trained network for int8.
 
     Args:
@@ -176,7 +176,7 @@ def fine_tune_checkpoint(
 
 
 def write(
-    found: Checkpoint, out: Path, net: FeedForward | AdaIN, config: Any, last: QatProgress, seconds: float
+    found: Checkpoint, out: Path, net: Learned | AdaIN, config: Any, last: QatProgress, seconds: float
 ) -> Checkpoint:
     """Write a fine-tuned network, under the name of its folder.
 
@@ -203,7 +203,7 @@ def write(
     return checkpoint.write(out, found.config.model_copy(update=about), net)
 
 
-def _in_integers(net: FeedForward, calibration_photos: Sequence[Image]) -> Simulation:
+def _in_integers(net: Learned, calibration_photos: Sequence[Image]) -> Simulation:
     """The network as its int8 file computes, with the ranges that it has now."""
     frozen = copy.deepcopy(net).requires_grad_(False)
     return Simulation(net, calibrate(frozen, calibration_photos))

@@ -17,7 +17,7 @@ from edgestyle.errors import MissingExtraError
 from edgestyle.manifest import Style
 
 if TYPE_CHECKING:
-    from edgestyle.feedforward import FeedForward
+    from edgestyle.learned import Learned
     from edgestyle.training.loop import Progress, Run
     from edgestyle.training.photos import Photos
 
@@ -33,7 +33,7 @@ def describe(run: Run, name: str, styles: tuple[Style, ...], photos: Photos, lic
     settings = {key: value for key, value in asdict(config).items() if key != "network"}
     return CheckpointConfig(
         name=name,
-        family="feedforward",
+        family=run.net.family,
         network=asdict(config.network),
         styles=styles,
         training={
@@ -59,7 +59,7 @@ def machine(device: torch.device, processes: int) -> str:
 
 
 @torch.inference_mode()
-def paint_samples(net: FeedForward) -> images.Image:
+def paint_samples(net: Learned) -> images.Image:
     """Photos of every installation and what a network makes of them: a row a photo, then a column a painting."""
     rows = []
     for photo in images.sample_photos().values():
@@ -68,7 +68,7 @@ def paint_samples(net: FeedForward) -> images.Image:
     return contact_sheet(rows)
 
 
-def _each_style(net: FeedForward) -> Sequence[tuple[torch.Tensor, ...]]:
+def _each_style(net: Learned) -> Sequence[tuple[torch.Tensor, ...]]:
     """The further inputs for each painting alone; for a network of one painting there are none."""
     styles = net.config.styles
     return [(row[None],) for row in torch.eye(styles)[:_MOST_COLUMNS]] if styles > 1 else [()]

@@ -23,7 +23,6 @@ from torch import nn
 from edgestyle import checkpoint, images, score
 from edgestyle.checkpoint import Checkpoint
 from edgestyle.errors import UsageError
-from edgestyle.feedforward import specialize
 from edgestyle.losses import PerceptualLoss
 from edgestyle.optimize import OptimizeConfig, optimize
 from edgestyle.perceptual import VGG19, PerceptualNetwork, find_vgg_weights
@@ -107,7 +106,7 @@ def painters(found: Checkpoint) -> dict[str, Painter]:
     net, names = found.network(), [style.name for style in found.config.styles]
     if net.config.styles == 1:
         return {names[0]: CheckpointPainter(found.name, net)}
-    single = [specialize(net, row) for row in torch.eye(net.config.styles).tolist()]
+    single = [net.specialized(row) for row in torch.eye(net.config.styles).tolist()]
     return {name: CheckpointPainter(name, one) for name, one in zip(names, single, strict=True)}
 
 
