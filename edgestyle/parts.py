@@ -1,7 +1,8 @@
 """What of a checkpoint becomes a file.
 
-A network that has learned its paintings is one file. The two networks of the adain family are two, which belong together: the manifests
-of both describe the same style code. With one painting folded in they are one file again, like any other filter.
+A network that has learned its paintings is one file. The two networks of the adain family are two, which belong
+together: the manifests of both describe the same style code. With one painting folded in they are one file again, like
+any other filter.
 """
 
 from __future__ import annotations
@@ -179,7 +180,7 @@ def example(pair: AdaIN) -> Code:
 
 
 def _learned(checkpoint: Checkpoint) -> Part:
-    """A network that has learned its paintings; of several paintings it takes their weights, and the first stands as example."""
+    """A network that has learned its paintings; of several it takes their weights, and the first is the example."""
     net, styles = checkpoint.network(), checkpoint.config.styles
     if net.config.styles == 1:
         return Part(checkpoint.name, net, net.stride, styles)

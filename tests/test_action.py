@@ -174,7 +174,7 @@ def slower(folder: Path) -> None:
 
     from edgestyle import checkpoint
     from edgestyle.feedforward import FeedForward, FeedForwardConfig
-from edgestyle.learned import deploy
+    from edgestyle.learned import deploy
 
     network = {"width": 64, "trunk_width": 64, "trunk_blocks": 6}
     config = checkpoint.read(folder).config.model_copy(update={"network": network})

@@ -15,8 +15,8 @@ from edgestyle import exporting, gates, images, registry
 from edgestyle.drift import measure
 from edgestyle.errors import CheckError
 from edgestyle.feedforward import FeedForward, FeedForwardConfig
-from edgestyle.learned import deploy
 from edgestyle.files import size_in_bytes
+from edgestyle.learned import deploy
 from edgestyle.manifest import Contract
 from edgestyle.quantization import photos
 from edgestyle.quantization.calibration import Calibration, calibrate

@@ -62,8 +62,8 @@ def add(subparsers: Any) -> None:
     parser.add_argument(
         "--family",
         choices=("feedforward", "conditional", "adain"),
-        help="feedforward and conditional (instance norms) learn the paintings given, adain to paint by any, from many; "
-        "default: as --from, or what a network of the adain family becomes, conditional; without it feedforward",
+        help="feedforward and conditional (instance norms) learn the paintings given, adain learns from many to paint "
+        "by any; default: that of --from, and conditional from a pair of the adain family; without --from feedforward",
     )
     parser.add_argument(
         "--photos", type=Path, metavar="FOLDER", help="photos to learn on, better hundreds; default: scikit-image's"

@@ -26,8 +26,8 @@ from edgestyle.adain import AdaIN
 from edgestyle.checkpoint import Checkpoint
 from edgestyle.drift import psnr
 from edgestyle.errors import CheckError, ConfigError
-from edgestyle.learned import Learned, deploy
 from edgestyle.images import Image
+from edgestyle.learned import Learned, deploy
 from edgestyle.quantization.calibration import calibrate
 from edgestyle.quantization.simulation import Simulation
 from edgestyle.training.photos import Photos, flattened
