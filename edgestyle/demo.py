@@ -110,7 +110,9 @@ def _parts(demo: Demo, found: Checkpoint, paintings: Sequence[Path]) -> Callable
     Raises:
         UsageError: It needs paintings for this app.
     """
-    if found.config.family != "adain" or (demo.any_painting and not paintings):
+    if found.config.family != "adain":
+        return lambda target: parts.each(found, target)
+    if demo.any_painting and not paintings:
         return lambda target: parts.of(found, target)
     if not paintings:
         raise UsageError(

@@ -8,6 +8,7 @@ any other filter.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -96,22 +97,30 @@ def of(checkpoint: Checkpoint, target: Target, style: Style | None = None, code:
     Args:
         checkpoint: A trained network.
         target: The format.
-        style: What to call a painting that is to be folded in.
-        code: Its code, (1, length).
+        style: What to call a painting, or a blend, that is to be folded in.
+        code: Its code, (1, length); of a network that has learned several paintings a weight for each, (1, styles).
 
     Raises:
         UsageError: The network takes no code.
     """
     if checkpoint.config.family != "adain":
-        if code is not None:
-            raise UsageError(f"{checkpoint.name} has learned its paintings and takes no --style; leave it out")
-        return [_learned(checkpoint)]
+        if style is None or code is None:
+            return [_learned(checkpoint)]
+        return [_chosen(_named(checkpoint, style), checkpoint, style, code[0].tolist())]
     pair, encoder = checkpoint.pair(), f"{checkpoint.name}-encoder"
     if style is None or code is None:
         about = _about(example(pair), f"{encoder}-{SIDE}{target.suffix}")
         return [_encoder(encoder, pair, about), _transformer(checkpoint.name, pair, about)]
-    name = f"{checkpoint.name}-{re.sub(r'[^A-Za-z0-9]+', '_', style.name).strip('_') or 'style'}"
-    return [_folded(name, pair, (style,), _about(code, ""))]
+    return [_folded(_named(checkpoint, style), pair, (style,), _about(code, ""))]
+
+
+def each(checkpoint: Checkpoint, target: Target) -> list[Part]:
+    """One file for each painting that a network has learned: what apps take that run filters of one."""
+    styles = checkpoint.config.styles
+    if len(styles) == 1:
+        return of(checkpoint, target)
+    rows = np.eye(len(styles), dtype=np.float32)
+    return [part for style, row in zip(styles, rows, strict=True) for part in of(checkpoint, target, style, row[None])]
 
 
 def single(checkpoint: Checkpoint, target: Target, style: Style | None = None, code: Code | None = None) -> Part:
@@ -124,8 +133,10 @@ def single(checkpoint: Checkpoint, target: Target, style: Style | None = None, c
     if others:
         raise UsageError(f"{checkpoint.name} paints by any painting; say which one, by --style PAINTING")
     if part.role != "filter":
-        make = f"edgestyle specialize {checkpoint.folder} {checkpoint.config.styles[0].name}"
-        raise UsageError(f"{checkpoint.name} paints in {len(part.styles)} styles; make a network of one: {make}")
+        names = ", ".join(style.name for style in part.styles)
+        raise UsageError(
+            f"{checkpoint.name} has learned {len(part.styles)} paintings; say which by --style-weights: {names}"
+        )
     return part
 
 
@@ -157,8 +168,12 @@ def described(checkpoint: Checkpoint, contract: Contract | None) -> Part:
     Raises:
         UsageError: The checkpoint paints by a code, and the contract has none.
     """
-    if checkpoint.config.family != "adain" or contract is None or contract.code is None:
+    if contract is None or contract.code is None:
         return _learned(checkpoint)
+    if checkpoint.config.family != "adain":
+        if contract.role == "transformer":
+            return _learned(checkpoint)
+        return _chosen(contract.model, checkpoint, contract.styles[0], contract.code.example)
     pair = checkpoint.pair()
     if contract.role == "encoder":
         return _encoder(contract.model, pair, contract.code)
@@ -184,9 +199,23 @@ def _learned(checkpoint: Checkpoint) -> Part:
     net, styles = checkpoint.network(), checkpoint.config.styles
     if net.config.styles == 1:
         return Part(checkpoint.name, net, net.stride, styles)
-    example = tuple(float(i == 0) for i in range(net.config.styles))
-    weights = StyleCode(length=len(example), order="as styles", range=(0, 1), neutral=None, example=example)
-    return Part(checkpoint.name, net, net.stride, styles, "transformer", weights)
+    example = [float(i == 0) for i in range(net.config.styles)]
+    return Part(checkpoint.name, net, net.stride, styles, "transformer", _weights(example))
+
+
+def _chosen(name: str, checkpoint: Checkpoint, style: Style, weights: Sequence[float]) -> Part:
+    """One painting, or one blend, out of a network that has learned several."""
+    net = checkpoint.network().specialized(weights)
+    return Part(name, net, net.stride, (style,), code=_weights(weights))
+
+
+def _weights(example: Sequence[float]) -> StyleCode:
+    return StyleCode(length=len(example), order="as styles", range=(0, 1), neutral=None, example=tuple(example))
+
+
+def _named(checkpoint: Checkpoint, style: Style) -> str:
+    """The first part of the name of a file with one style folded in."""
+    return f"{checkpoint.name}-{re.sub(r'[^A-Za-z0-9]+', '_', style.name).strip('_') or 'style'}"
 
 
 def _encoder(name: str, pair: AdaIN, about: StyleCode) -> Part:

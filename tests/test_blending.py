@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from edgestyle import blending, checkpoint, exporting, images, registry
+from edgestyle import blending, checkpoint, exporting, images, parts, registry
 from edgestyle.cli import main
 from edgestyle.drift import measure
 from edgestyle.errors import EdgestyleError
 from edgestyle.feedforward import FeedForward, FeedForwardConfig
 from edgestyle.learned import deploy
-from edgestyle.manifest import Style
+from edgestyle.manifest import Style, read_manifest
 from edgestyle.stylize import open_painter
 
 STYLES = (Style(name="wave", title="The Wave"), Style(name="scream", title="The Scream"))
@@ -106,3 +107,34 @@ def test_an_exported_file_takes_the_weights(
     images.write(tmp_path / "photo.png", photo)
     assert main(["stylize", str(tmp_path / "photo.png"), "--model", str(artifact.path)]) == 2
     assert "has learned 2 paintings; say which by --style-weights: wave, scream" in capsys.readouterr().err
+
+
+def test_an_export_can_fold_a_blend_in(
+    many: checkpoint.Checkpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One file that takes a photo alone, int8 too, and that validation knows again."""
+    command = ["export", "--model", str(many.folder), "--target", "onnx", "--size", "64", "--out", str(tmp_path)]
+    blend = ["--style-weights", "wave=1,scream=3"]
+    assert main([*command, *blend]) == 0
+    assert main([*command, *blend, "--quantize", "int8", "--allow-drift"]) == 0
+    path = tmp_path / "many-wave_scream-64.onnx"
+    contract = read_manifest(path).contract
+    assert (contract.role, [style.name for style in contract.styles]) == ("filter", ["wave+scream"])
+    photo = images.from_uint8(images.to_uint8(images.centre_crop(images.sample_photos()["rocket"], (64, 64))))
+    with torch.inference_mode():
+        expected = many.network()(torch.from_numpy(photo), torch.tensor([[0.25, 0.75]])).numpy()
+    assert measure(open_painter(str(path)).paint(photo), expected).psnr_db > 60
+    made = parts.described(many, contract).made(photo)
+    np.testing.assert_allclose(made, expected, atol=1e-6)
+    capsys.readouterr()
+    assert main([*command, "--quantize", "int8"]) == 2
+    assert "fold" in capsys.readouterr().err
+
+
+def test_each_painting_becomes_a_filter_for_apps(many: checkpoint.Checkpoint) -> None:
+    target = registry.load(registry.TARGETS, "onnx")
+    made = parts.each(many, target)
+    assert [(part.name, part.role, part.styles) for part in made] == [
+        ("many-wave", "filter", STYLES[:1]),
+        ("many-scream", "filter", STYLES[1:]),
+    ]

@@ -38,14 +38,19 @@ def add(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
 
 
 def painting(args: argparse.Namespace, found: Checkpoint) -> tuple[Style | None, Code | None]:
-    """The painting that is to be folded in, and its code; twice None where there is none.
+    """The painting, or the blend, that is to be folded in, and its code; twice None where there is none.
 
     Raises:
         UsageError: The network takes none, or what is asked for makes no sense.
     """
-    from edgestyle import parts
+    import numpy as np
+
+    from edgestyle import blending, parts
     from edgestyle.styling import Styling
 
+    if args.style_weights and not args.style and len(found.config.styles) > 1:
+        weights = blending.parse(args.style_weights, found.config.styles)
+        return blending.describe(weights, found.config.styles), np.array([weights], np.float32)
     if not args.style:
         if args.style_weights or args.strength is not None:
             raise UsageError("--style-weights and --strength need a --style PAINTING")
