@@ -21,7 +21,7 @@ from edgestyle.errors import CheckError, ConfigError, ImageError, UsageError
 from edgestyle.feedforward import FeedForward, FeedForwardConfig
 from edgestyle.losses import PerceptualLoss
 from edgestyle.perceptual import student
-from edgestyle.training import loop
+from edgestyle.training import devices, loop, state
 from edgestyle.training.initialisation import unit_variance
 from edgestyle.training.loop import LOSS, Progress, Run, TrainConfig, draw_styles, train
 from edgestyle.training.photos import Photos, flattened, load_painting
@@ -402,3 +402,41 @@ def test_two_processes_train_one_network(
     stored = torch.load(out / STATE, weights_only=True)
     assert stored["step"] == 2
     assert len({tuple(state.tolist()) for state in stored["generators"]}) == 2  # each draws photos of its own
+
+
+# The machine ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_that_goes_on_keeps_the_precision_it_began_with(
+    painting: Path,
+    photo_folder: Path,
+    tiny_checkpoint: Checkpoint,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = tmp_path / "out"
+    command = ["train", "--style", str(painting), "--photos", str(photo_folder), "--out", str(out), *SETTINGS]
+    command += ["--from", str(tiny_checkpoint.folder)]
+    monkeypatch.setattr(devices, "faster", lambda _: "bf16")
+    assert main([*command, "--steps", "1"]) == 0
+    monkeypatch.setattr(devices, "faster", lambda _: "fp32")
+    assert main([*command, "--steps", "2"]) == 0
+    assert state.settings(out)["precision"] == "bf16"
+    assert main([*command, "--steps", "3", "--precision", "fp32"]) == 2
+
+
+def test_only_a_cpu_has_to_be_asked_which_precision_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert devices.faster("cpu") in ("bf16", "fp32")
+    monkeypatch.setattr(devices, "_faster_on_cpu", lambda: "fp32")
+    assert (devices.faster("cpu"), devices.faster("cuda"), devices.faster("mps")) == ("fp32", "bf16", "bf16")
+    with devices.autocast():
+        assert not torch.is_autocast_enabled("cpu")
+    monkeypatch.setattr(devices, "_faster_on_cpu", lambda: "bf16")
+    with devices.autocast():
+        assert torch.is_autocast_enabled("cpu")
+
+
+def test_settings_of_no_run_are_none(tmp_path: Path) -> None:
+    assert state.settings(tmp_path) == {}
+    (tmp_path / STATE).write_bytes(b"broken")
+    assert state.settings(tmp_path) == {}

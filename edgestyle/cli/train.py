@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from edgestyle.learned import Learned
     from edgestyle.manifest import Style
     from edgestyle.training.any_painting import Paintings
+    from edgestyle.training.devices import Precision
     from edgestyle.training.loop import Progress, Run, TrainConfig
     from edgestyle.training.photos import Photos
     from edgestyle.training.qat import QatProgress
@@ -92,7 +93,12 @@ def add(subparsers: Any) -> None:
     _add_settings(parser.add_argument_group("settings", "the defaults do for most paintings"))
     machine = parser.add_argument_group("machine")
     machine.add_argument("--accelerator", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="default auto")
-    machine.add_argument("--precision", default="bf16", choices=("bf16", "fp32"), help="of convolutions; default bf16")
+    machine.add_argument(
+        "--precision",
+        default="auto",
+        choices=("auto", "bf16", "fp32"),
+        help="of convolutions; default auto, the faster of the two on this machine",
+    )
     machine.add_argument("--preview-every", type=int, default=1000, metavar="N", help="steps; default 1000")
     machine.add_argument("--tensorboard", action="store_true", help="write curves into OUT/tensorboard")
     parser.set_defaults(run=run)
@@ -366,9 +372,20 @@ def _config(args: argparse.Namespace, start: Checkpoint | None, first: Learned |
         batch=args.batch,
         crop=args.crop,
         learning_rate=TrainConfig.learning_rate if args.learning_rate is None else args.learning_rate,
-        precision=args.precision,
+        precision=_precision(args),
         seed=args.seed,
     )
+
+
+def _precision(args: argparse.Namespace) -> Precision:
+    """What --precision names; a run that goes on keeps its own, bit for bit."""
+    from edgestyle.training import devices, state
+
+    if args.precision != "auto":
+        given: Precision = args.precision
+        return given
+    kept: Precision | None = state.settings(args.out).get("precision") if args.out else None
+    return kept or devices.faster(args.accelerator)
 
 
 def _any_painting(args: argparse.Namespace) -> int:

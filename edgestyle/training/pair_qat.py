@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from edgestyle.adain import AdaIN, Transformer
 from edgestyle.drift import psnr
 from edgestyle.errors import CheckError, ConfigError
+from edgestyle.training import devices
 from edgestyle.training.photos import Photos, flattened
 from edgestyle.training.qat import QatProgress
 
@@ -203,7 +204,7 @@ def _losses(
     config: PairQatConfig, batch: Tensor, codes: Tensor, aim: nn.Module, net: nn.Module, rounding: Rounding
 ) -> tuple[Tensor, tuple[float, float], Tensor]:
     """What is to become small; two squared errors, of the rounded picture and of the float one; the rounded picture."""
-    with torch.autocast("cpu", torch.bfloat16):
+    with devices.autocast():
         with torch.no_grad():
             wanted = aim(batch, codes).float()
         floats = net(batch, codes).float()

@@ -30,6 +30,7 @@ from edgestyle.images import Image
 from edgestyle.learned import Learned, deploy
 from edgestyle.quantization.calibration import calibrate
 from edgestyle.quantization.simulation import Simulation
+from edgestyle.training import devices
 from edgestyle.training.photos import Photos, flattened
 
 SIZE = (512, 512)
@@ -228,6 +229,6 @@ def _losses(
     total = config.int8_weight * (int8_errors * weights).mean() + config.start_weight * start_error
     if perceive:
         part = slice(config.context, config.context + config.crop)
-        with torch.autocast(batch.device.type, torch.bfloat16):
+        with devices.autocast():
             total = total + perceive(rounded[..., part, part], batch[..., part, part]).mean()
     return total, (int8_errors.mean().item(), start_error.item())

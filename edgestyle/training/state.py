@@ -56,6 +56,16 @@ def load(folder: Path, config: DataclassInstance, free: Collection[str] = ()) ->
     return state
 
 
+def settings(folder: Path) -> dict[str, Any]:
+    """The settings of the run in `folder`, as they were; none where there is no run, or none that can be read."""
+    try:
+        stored: dict[str, Any] = torch.load(folder / STATE, weights_only=True, map_location="cpu", mmap=True)
+        found: dict[str, Any] = json.loads(stored["config"])
+    except Exception:  # `load` says what is wrong with it
+        return {}
+    return found
+
+
 def _differences(now: dict[str, Any], stored: dict[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:
     """(name, value now, value stored) of each setting that differs; those inside another are named "outer.inner"."""
     found: list[tuple[str, Any, Any]] = []
