@@ -202,9 +202,11 @@ class PerceptualLoss:
         losses = self(pictures, photos, styles)
         return replace(losses, style=losses.style * detail(photos))
 
-    def objective(self, pictures: Tensor, photos: Tensor) -> Tensor:
-        """What is minimised where pictures are not also moved, (B,), a lattice among it."""
-        return self.weighted(self.learned(pictures, photos)) + self.config.lattice_weight * lattice_loss(pictures)
+    def objective(self, pictures: Tensor, photos: Tensor, styles: Tensor | None = None) -> Tensor:
+        """What is minimised where pictures are not also moved, (B,), a lattice among it; arguments as of a call."""
+        return self.weighted(self.learned(pictures, photos, styles)) + self.config.lattice_weight * lattice_loss(
+            pictures
+        )
 
     def _content(self, features: dict[str, Tensor], photos: Tensor) -> Tensor:
         layers = self.config.content_layers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +11,13 @@ from edgestyle.cli import interrupts, output
 from edgestyle.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from lightning_fabric import Fabric
 
+    from edgestyle.adain import AdaIN
     from edgestyle.checkpoint import Checkpoint
+    from edgestyle.conditional import Conditional
     from edgestyle.learned import Learned
     from edgestyle.manifest import Style
     from edgestyle.training.any_painting import Paintings
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from edgestyle.training.loop import Progress, Run, TrainConfig
     from edgestyle.training.photos import Photos
     from edgestyle.training.qat import QatProgress
+    from edgestyle.training.transformer_qat import TransformerQatConfig
 
 EPILOG = """\
 examples:
@@ -194,6 +198,13 @@ def _fine_tune(args: argparse.Namespace) -> int:
     from edgestyle.training.qat import SIZE, QatConfig, fine_tune_checkpoint
 
     start = _trained(args)
+    known = [style.name for style in start.config.styles]
+    if len(args.style) != len(known):
+        raise UsageError(
+            f"{start.name} has learned {len(known)} painting(s); give a --style for each, in order: {', '.join(known)}"
+        )
+    if len(known) > 1:
+        return _fine_tune_several(args, start)
     config = QatConfig(batch=args.batch, crop=args.crop, seed=args.seed, **_given(args, "steps", "learning_rate"))
     paintings = [load_painting(path, args.style_size) for path in args.style]
     training = _config(args, start, start.network())
@@ -209,42 +220,93 @@ def _fine_tune(args: argparse.Namespace) -> int:
     return 0
 
 
+def _fine_tune_several(args: argparse.Namespace, start: Checkpoint) -> int:
+    """Quantization-aware training of a conditional network of several paintings."""
+    import torch
+
+    from edgestyle import perceptual
+    from edgestyle.conditional import Conditional
+    from edgestyle.losses import PerceptualLoss
+    from edgestyle.training import devices
+    from edgestyle.training.photos import load_painting
+    from edgestyle.training.transformer_qat import TransformerQatConfig, fine_tune
+
+    net = start.network()
+    if not isinstance(net, Conditional):
+        raise UsageError(f"{start.name} is fine-tuned painting by painting; first make networks of one ('specialize')")
+    if args.calibration:
+        raise UsageError("--calibration is for networks of one painting: those of several have ranges for all")
+    config = TransformerQatConfig(**_given(args, "batch", "crop", "seed", "steps", "learning_rate"))
+    paintings = [load_painting(path, args.style_size) for path in args.style]
+    training, styles = _config(args, start, net), torch.eye(len(paintings))
+    photos = _loaded(args, training.dark)
+    with output.download() as fetched:
+        loss = PerceptualLoss(perceptual.load(args.perceptual, fetched), paintings, training.loss)
+
+    def perceive(pictures: torch.Tensor, crops: torch.Tensor, chosen: Sequence[int]) -> torch.Tensor:
+        with devices.autocast():
+            return loss.objective(pictures, crops, styles[chosen]).mean()
+
+    with _fine_tuned(args, start, config) as (report, result):
+        result.append(fine_tune(net, net, photos, styles, config, perceive, report))
+    output.say(
+        f"\nnext:\n  edgestyle export --model {args.out} --style-weights {start.config.styles[0].name} --quantize int8"
+    )
+    return 0
+
+
 def _fine_tune_pair(args: argparse.Namespace) -> int:
     """Quantization-aware training of the pair of --from, narrower if --width says so."""
-    import time
+    import copy
 
     from edgestyle import images, perceptual
-    from edgestyle.files import make_folder
-    from edgestyle.training import qat
     from edgestyle.training.any_painting import AnyPaintingConfig, Paintings, objective
     from edgestyle.training.narrowing import narrow
-    from edgestyle.training.pair_qat import PairQatConfig, encode, fine_tune, sample
+    from edgestyle.training.transformer_qat import TransformerQatConfig, encode, fine_tune, sample
 
-    start, began = _trained(args), time.monotonic()
-    config = PairQatConfig(batch=args.batch, crop=args.crop, seed=args.seed, **_given(args, "steps", "learning_rate"))
+    start = _trained(args)
+    config = TransformerQatConfig(**_given(args, "batch", "crop", "seed", "steps", "learning_rate"))
     with output.download() as fetched:
         network = perceptual.load(args.perceptual, fetched)
     paintings = Paintings(images.find(args.style), network, args.style_size)
     perceive = objective(AnyPaintingConfig(style_weight=args.style_weight), network, paintings)
     photos = _loaded(args, dark=0.35)
     _list_skipped(photos, paintings)
-    make_folder(args.out)
     teacher = start.pair()
     codes = encode(teacher, paintings.squares)
     pair = narrow(teacher, args.width, *sample(photos, codes, config)) if args.width is not None else teacher
-    last: list[qat.QatProgress] = []
+    tuned = copy.deepcopy(pair)
+    with _fine_tuned(args, start, config) as (report, result):
+        tuned.transformer = fine_tune(pair.transformer, teacher.transformer, photos, codes, config, perceive, report)
+        result.append(tuned)
+    output.say(f"\nnext:\n  edgestyle export --model {args.out} --style painting.jpg --target tflite --quantize int8")
+    return 0
+
+
+@contextmanager
+def _fine_tuned(
+    args: argparse.Namespace, start: Checkpoint, config: TransformerQatConfig
+) -> Iterator[tuple[Callable[[QatProgress], None], list[Conditional | AdaIN]]]:
+    """Shows progress, and writes the network that is put into the list."""
+    import time
+
+    from edgestyle.files import make_folder
+    from edgestyle.training import qat
+
+    began = time.monotonic()
+    last: list[QatProgress] = []
+    result: list[Conditional | AdaIN] = []
+    make_folder(args.out)
     with output.steps("fine-tuning for int8", config.steps) as update:
         drift = _drift(update)
 
-        def report(progress: qat.QatProgress) -> None:
+        def report(progress: QatProgress) -> None:
             last[:] = [progress]
             drift(progress)
 
-        tuned = fine_tune(pair, teacher, photos, codes, config, perceive, report)
-    qat.write(start, args.out, tuned, config, last[0], time.monotonic() - began)
+        yield report, result
+    qat.write(start, args.out, result[0], config, last[0], time.monotonic() - began)
     output.say(f"{args.out}")
-    output.say(f"\nnext:\n  edgestyle export --model {args.out} --style painting.jpg --target tflite --quantize int8")
-    return 0
 
 
 def _trained(args: argparse.Namespace) -> Checkpoint:

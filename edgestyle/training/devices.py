@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 Precision: TypeAlias = Literal["bf16", "fp32"]
-"""bf16: weights in fp32, convolutions in bfloat16 (autocast). On a GPU, and on a CPU with matrix units for it (AMX), up to
-several times as fast as fp32; on other CPUs half as fast: see `faster`."""
+"""bf16: weights in fp32, convolutions in bfloat16 (autocast). On a GPU, and on a CPU with matrix units for it (AMX), it
+is several times as fast as fp32; on other CPUs it may be half as fast: see `faster`."""
 
 
 def start(accelerator: str = "auto", precision: Precision = "bf16") -> Fabric:

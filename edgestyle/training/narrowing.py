@@ -1,7 +1,7 @@
 """A narrower network out of a trained one: of the channels at 1/4 of the size, those that matter most stay.
 
 Structured pruning (Li et al. 2017, arXiv:1608.08710), by what the channels do on pictures rather than by their weights
-alone. What stays paints nearly as before, and learns the rest back in minutes (`edgestyle.training.pair_qat`).
+alone. What stays paints nearly as before, and learns the rest back in minutes (`edgestyle.training.transformer_qat`).
 """
 
 from __future__ import annotations

@@ -1,12 +1,13 @@
-"""Quantization-aware fine-tuning of a pair: the transformer learns to paint in 8-bit integers as it paints in floats.
+"""Quantization-aware fine-tuning of a transformer of many styles: it learns to paint in integers as in floats.
 
 Each step paints a batch three times: with the network as it was at the start, with the network as it is, and with the
 network rounding what its layers give. The second is kept near the first, the third near the second, and the more so
 where a photo is flat: there, strokes are made out of the slightest differences, which rounding moves the most. Now and
-then the third is also to look like its painting, as in training (`edgestyle.training.any_painting`).
+then the third is also to look like its painting, as in training.
 
-An exported file has one painting folded in, and ranges of its own. To find those for every painting that is drawn
-would take all the time, so here they are running means (Jacob et al. 2018, arXiv:1712.05877) over all paintings.
+An exported file has one painting folded in, and ranges of its own (a network of one painting is fine-tuned by those:
+`edgestyle.training.qat`). To find them for every painting that is drawn would take all the time, so here they are
+running means (Jacob et al. 2018, arXiv:1712.05877) over all paintings.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -23,13 +25,16 @@ from torch import Tensor, nn
 from edgestyle.adain import AdaIN, Transformer
 from edgestyle.drift import psnr
 from edgestyle.errors import CheckError, ConfigError
+from edgestyle.learned import Learned, deploy
 from edgestyle.training import devices
 from edgestyle.training.photos import Photos, flattened
 from edgestyle.training.qat import QatProgress
 
+AnyTransformer = TypeVar("AnyTransformer", bound=Transformer)
+
 
 @dataclass(frozen=True)
-class PairQatConfig:
+class TransformerQatConfig:
     """How to fine-tune."""
 
     steps: int = 6000
@@ -122,35 +127,36 @@ def _is_rounded(name: str) -> bool:
 
 
 def fine_tune(
-    pair: AdaIN,
-    teacher: AdaIN,
+    transformer: AnyTransformer,
+    teacher: Transformer,
     photos: Photos,
     codes: Tensor,
-    config: PairQatConfig,
+    config: TransformerQatConfig,
     perceive: Perceive | None = None,
     report: Callable[[QatProgress], None] = lambda _: None,
-) -> AdaIN:
-    """Fine-tune a transformer for int8; the encoder stays as it is.
+) -> AnyTransformer:
+    """Fine-tune a transformer for int8.
 
     Args:
-        pair: What to begin with; it is not changed.
+        transformer: What to begin with; it is not changed.
         teacher: Whose pictures are to be kept: the same network, or one that it has been cut out of.
         photos: To learn on.
-        codes: Of the paintings to learn on, (N, code).
+        codes: Of the paintings to learn on, (N, code); of a conditional network its style vectors.
         config: How.
         perceive: Keeps content and style of the rounded picture; without it only the two squared errors count.
         report: Called after each step.
 
     Returns:
-        The pair with its fine-tuned transformer, in deploy form.
+        The fine-tuned transformer, in deploy form.
 
     Raises:
         CheckError: The loss is NaN or infinite.
     """
     torch.manual_seed(config.seed)
     generator = torch.Generator().manual_seed(config.seed)
-    aim: nn.Module = copy.deepcopy(teacher.transformer).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    net: Transformer = copy.deepcopy(pair.transformer).requires_grad_(True).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    aim: nn.Module = copy.deepcopy(teacher).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net: AnyTransformer = copy.deepcopy(transformer).requires_grad_(True).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    photo_at_zero = not isinstance(transformer, Learned)
     rounding, running = Rounding(net), [0.0, 0.0]
     optimizer = torch.optim.Adam(net.parameters(), lr=config.learning_rate, betas=(0.9, 0.99))
     for step in range(config.steps):
@@ -163,7 +169,7 @@ def fine_tune(
             inside = slice(config.context, config.crop - config.context)
             total = total + perceive(rounded[..., inside, inside], batch[..., inside, inside], chosen)
         else:
-            batch, varied = flattened(batch, generator), _varied(codes, chosen, generator)
+            batch, varied = flattened(batch, generator), _varied(codes, chosen, generator, photo_at_zero)
             total, errors, _ = _losses(config, batch, varied, aim, net, rounding)
         if not torch.isfinite(total):
             raise CheckError(f"the loss is {total.item()} at step {step}; try a smaller --learning-rate")
@@ -174,9 +180,9 @@ def fine_tune(
         keep = min(0.98, 1 - 1 / (step + 1))
         running = [keep * mean + (1 - keep) * error for mean, error in zip(running, errors, strict=True)]
         report(QatProgress(step + 1, psnr(running[0]), psnr(running[1])))
-    tuned = copy.deepcopy(pair)
-    tuned.transformer.load_state_dict(net.state_dict())
-    return tuned.eval().requires_grad_(False).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload, no-any-return]
+    tuned = copy.deepcopy(transformer)  # without the hooks that round
+    tuned.load_state_dict(net.state_dict())
+    return deploy(tuned)
 
 
 @torch.no_grad()
@@ -185,23 +191,27 @@ def encode(pair: AdaIN, squares: Sequence[Tensor]) -> Tensor:
     return torch.cat([pair.encoder(square[None].float() / 255) for square in squares])
 
 
-def sample(photos: Photos, codes: Tensor, config: PairQatConfig) -> tuple[Tensor, Tensor]:
+def sample(photos: Photos, codes: Tensor, config: TransformerQatConfig) -> tuple[Tensor, Tensor]:
     """Sixteen photos and as many codes to look at a network on."""
     generator = torch.Generator().manual_seed(config.seed)
     return photos.crops(16, config.crop, config.scales, generator), codes[torch.arange(16) * len(codes) // 16]
 
 
-def _varied(codes: Tensor, chosen: Sequence[int], generator: torch.Generator) -> Tensor:
-    """The codes chosen, some of them blended with others or of less strength, a few of the photo itself."""
+def _varied(codes: Tensor, chosen: Sequence[int], generator: torch.Generator, photo_at_zero: bool) -> Tensor:
+    """The codes chosen, some of them blended with others; where zeros are the photo, also some of less strength, and a
+    few of the photo itself.
+    """
     first, second = codes[chosen], codes[torch.randint(len(codes), (len(chosen),), generator=generator)]
     share, kind = torch.rand(2, len(chosen), 1, generator=generator)
     blended = torch.where(kind < 0.15, second.lerp(first, share), first)
+    if not photo_at_zero:
+        return blended
     weaker = torch.where((kind >= 0.15) & (kind < 0.3), blended * share, blended)
     return torch.where(kind > 0.96, torch.zeros_like(weaker), weaker)
 
 
 def _losses(
-    config: PairQatConfig, batch: Tensor, codes: Tensor, aim: nn.Module, net: nn.Module, rounding: Rounding
+    config: TransformerQatConfig, batch: Tensor, codes: Tensor, aim: nn.Module, net: nn.Module, rounding: Rounding
 ) -> tuple[Tensor, tuple[float, float], Tensor]:
     """What is to become small; two squared errors, of the rounded picture and of the float one; the rounded picture."""
     with devices.autocast():

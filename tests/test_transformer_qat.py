@@ -1,4 +1,4 @@
-"""Fine-tuning a pair for int8, and cutting a narrower one out of it."""
+"""Fine-tuning a transformer of many styles for int8, and cutting a narrower one out of it."""
 
 from dataclasses import replace
 
@@ -6,13 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from edgestyle.adain import AdaIN, AdaINConfig
+from edgestyle.adain import AdaIN, AdaINConfig, Transformer
+from edgestyle.conditional import Conditional, from_codes
 from edgestyle.errors import CheckError, ConfigError
 from edgestyle.training.narrowing import narrow
-from edgestyle.training.pair_qat import PairQatConfig, Rounding, encode, fine_tune, sample
 from edgestyle.training.photos import Photos
+from edgestyle.training.transformer_qat import Rounding, TransformerQatConfig, encode, fine_tune, sample
 
-CONFIG = PairQatConfig(steps=2, crop=64, scales=(72, 96))
+CONFIG = TransformerQatConfig(steps=2, crop=64, scales=(72, 96))
 
 
 @pytest.fixture
@@ -111,16 +112,18 @@ def test_a_rounded_value_has_256_levels() -> None:
 def test_integers_come_nearer_to_floats(pair: AdaIN, photos: Photos, codes: Tensor) -> None:
     seen: list[float] = []
     config = replace(CONFIG, steps=40, learning_rate=3e-3)
-    tuned = fine_tune(pair, pair, photos, codes, config, report=lambda progress: seen.append(progress.int8_db))
+    tuned = fine_tune(
+        pair.transformer, pair.transformer, photos, codes, config, report=lambda progress: seen.append(progress.int8_db)
+    )
     assert len(seen) == 40
     batch, drawn = sample(photos, codes, CONFIG)
 
-    def int8_error(net: AdaIN) -> float:
-        exact, rounding = net.transformer(batch, drawn), Rounding(net.transformer)
+    def int8_error(net: Transformer) -> float:
+        exact, rounding = net(batch, drawn), Rounding(net)
         with rounding.active():
-            return (net.transformer(batch, drawn) - exact).square().mean().item()
+            return (net(batch, drawn) - exact).square().mean().item()
 
-    assert int8_error(tuned) < int8_error(pair)
+    assert int8_error(tuned) < int8_error(pair.transformer)
     assert not any(parameter.requires_grad for parameter in tuned.parameters())
 
 
@@ -133,17 +136,37 @@ def test_pictures_are_looked_at_now_and_then(pair: AdaIN, photos: Photos, codes:
         looked.append(chosen)
         return 10 * pictures.mean()
 
-    plain = fine_tune(pair, pair, photos, codes, config)
-    dark = fine_tune(pair, pair, photos, codes, config, darker)
+    plain = fine_tune(pair.transformer, pair.transformer, photos, codes, config)
+    dark = fine_tune(pair.transformer, pair.transformer, photos, codes, config, darker)
     assert [len(chosen) for chosen in looked] == [2, 2]
     assert all(0 <= index < len(codes) for chosen in looked for index in chosen)
     batch, drawn = sample(photos, codes, CONFIG)
-    assert dark.transformer(batch, drawn).mean() < plain.transformer(batch, drawn).mean()
+    assert dark(batch, drawn).mean() < plain(batch, drawn).mean()
 
 
 def test_what_cannot_be_trained_is_told(pair: AdaIN, photos: Photos, codes: Tensor) -> None:
     with pytest.raises(CheckError, match="loss is nan at step 0"):
-        fine_tune(pair, pair, photos, codes * torch.nan, CONFIG)
+        fine_tune(pair.transformer, pair.transformer, photos, codes * torch.nan, CONFIG)
     for change in ({"steps": 0}, {"batch": 0}, {"crop": 60}, {"crop": 56}):
         with pytest.raises(ConfigError, match=next(iter(change))):
             replace(CONFIG, **change)  # type: ignore[arg-type]
+
+
+def test_a_network_of_several_paintings_is_tuned_with_their_blends(pair: AdaIN, photos: Photos, codes: Tensor) -> None:
+    net, styles = from_codes(pair.transformer, codes), torch.eye(len(codes))
+    seen: list[Tensor] = []
+
+    def watch(_: torch.nn.Module, given: tuple[Tensor, Tensor]) -> None:
+        seen.append(given[1])
+
+    handle = torch.nn.modules.module.register_module_forward_pre_hook(
+        lambda module, given: watch(module, given) if isinstance(module, Conditional) else None
+    )
+    try:
+        tuned = fine_tune(net, net, photos, styles, replace(CONFIG, steps=12))
+    finally:
+        handle.remove()
+    assert isinstance(tuned, Conditional)
+    assert tuned.config == net.config
+    torch.testing.assert_close(torch.cat(seen).sum(1), torch.ones(2 * 3 * 12))  # weights of paintings add up to 1
+    assert any((row > 0).sum() == 2 for row in torch.cat(seen))
