@@ -1,9 +1,9 @@
 """Make docs/validation.md and the README's picture of a report: every network of the zoo, format, size and delegate.
 
-    python docs/make_validation.py [FOLDER]
+    python docs/make_validation.py [MODEL...] [--folder build/zoo] [--page docs/validation.md]
 
-It exports to FOLDER (default: build/zoo) what is not there yet, validates file by file, and keeps each file's results
-in FOLDER/results and the report in FOLDER/report. So it can be ended at any time and started again: what has been done
+It exports to the folder what is not there yet, validates file by file, and keeps each file's results
+in its `results` and the report in its `report`. So it can be ended at any time and started again: what has been done
 is not done again unless a network or a file has changed. Emulated delegates paint one photo, that of least contrast,
 which is where rounding shows most. On two free cores it takes about a quarter of an hour for each network, most of it
 Qualcomm's simulator.
@@ -11,10 +11,11 @@ Qualcomm's simulator.
 
 from __future__ import annotations
 
+import argparse
 import pickle
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
 
@@ -40,17 +41,18 @@ Every network of the zoo on every delegate that runs on Linux. Made by `make val
 """
 
 
-def export_missing(folder: Path) -> Iterator[Path | str]:
+def export_missing(networks: Sequence[Checkpoint], folder: Path) -> Iterator[Path | str]:
     """Export each network in each scheme that a target serves, at each size, unless its file is there.
 
-    Of networks for any painting there is also the filter of the example painting; integer activations it alone can have.
+    Of networks of several paintings there is also the filter of the first, of those for any painting that of the
+    example; integer activations it alone can have.
 
     Yields:
         The files; for what could not be exported, why.
     """
     made: set[Path] = set()  # a style encoder is of one size
     targets = registry.load_all(registry.TARGETS)
-    zoo = sorted(checkpoint.zoo(), key=lambda network: network.config.family == "adain")  # the long tables last
+    zoo = sorted(networks, key=lambda network: network.config.family == "adain")  # the long tables last
     for network, target, scheme in product(zoo, targets, SCHEMES):
         files = parts.of(network, target) if scheme != "int8" else []
         for part, asked in product([*files, parts.by_example(network, target)], SIZES):
@@ -86,17 +88,18 @@ def results_of(path: Path, folder: Path) -> list[Result]:
     return found
 
 
-def make(folder: Path) -> int:
+def make(networks: Sequence[Checkpoint], folder: Path, page: Path) -> int:
     """Write the page; 1 if anything failed."""
-    made = list(export_missing(folder))
+    made = list(export_missing(networks, folder))
     results = [r for path in made if isinstance(path, Path) for r in results_of(path, folder / "results")]
     results = [result for result in results if "needs macOS" not in result.reason]
     write.write(folder / "report", report.document(results), report.as_json(results), report.cases(results))
     title, _, rest = (folder / "report" / "report.md").read_text(encoding="utf-8").partition("\n")
     refused = "".join(f"\n- {error}" for error in made if isinstance(error, str))
     missing = f"\nNot in the tables, because `export` refused them:\n{refused}\n" if refused else ""
-    _take_picture((folder / "report" / "index.html").resolve())
-    PAGE.write_text(f"{title}\n{ABOUT}{missing}{rest}", encoding="utf-8")
+    if page == PAGE:
+        _take_picture((folder / "report" / "index.html").resolve())
+    page.write_text(f"{title}\n{ABOUT}{missing}{rest}", encoding="utf-8")
     return 0 if report.passed(results) else 1
 
 
@@ -110,5 +113,14 @@ def _take_picture(page: Path) -> None:
     subprocess.run([program, *flags, f"--screenshot={PICTURE}", page.as_uri()], check=True, capture_output=True)  # noqa: S603
 
 
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", nargs="*")
+    parser.add_argument("--folder", type=Path, default=Path("build/zoo"))
+    parser.add_argument("--page", type=Path, default=PAGE)
+    args = parser.parse_args()
+    return make([checkpoint.find(model) for model in args.model] or checkpoint.zoo(), args.folder, args.page)
+
+
 if __name__ == "__main__":
-    sys.exit(make(Path(sys.argv[1] if len(sys.argv) > 1 else "build/zoo")))
+    sys.exit(main())

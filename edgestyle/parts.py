@@ -141,9 +141,9 @@ def single(checkpoint: Checkpoint, target: Target, style: Style | None = None, c
 
 
 def by_example(checkpoint: Checkpoint, target: Target) -> Part:
-    """`single` of any checkpoint: one that paints by any painting paints by the example."""
+    """`single` of any checkpoint: of one that has learned several paintings the first, of a pair the example."""
     if checkpoint.config.family != "adain":
-        return single(checkpoint, target)
+        return each(checkpoint, target)[0]
     return single(checkpoint, target, Style(name=EXAMPLE, title=EXAMPLE), example(checkpoint.pair()))
 
 

@@ -53,7 +53,7 @@ def add(subparsers: Any) -> None:
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "train",
         help="a painting and a folder of photos to a network of your own",
-        description="Train a feed-forward network to paint photos in the style of one painting, or of several.",
+        description="Train a network to paint photos in the style of one painting, of several, or of any.",
         epilog=EPILOG,
     )
     parser.add_argument(
@@ -68,7 +68,8 @@ def add(subparsers: Any) -> None:
         "--family",
         choices=("feedforward", "conditional", "adain"),
         help="feedforward and conditional (instance norms) learn the paintings given, adain learns from many to paint "
-        "by any; default: that of --from, and conditional from a pair of the adain family; without --from feedforward",
+        "by any; default: that of --from, conditional from a pair of the adain family; without --from feedforward for "
+        "one painting, conditional for several",
     )
     parser.add_argument(
         "--photos", type=Path, metavar="FOLDER", help="photos to learn on, better hundreds; default: scikit-image's"
@@ -416,7 +417,8 @@ def _config(args: argparse.Namespace, start: Checkpoint | None, first: Learned |
     from edgestyle.files import sha256
     from edgestyle.training.loop import LOSS, TrainConfig
 
-    fresh = ConditionalConfig if args.family == "conditional" else FeedForwardConfig
+    family = args.family or ("conditional" if len(args.style) > 1 else "feedforward")
+    fresh = ConditionalConfig if family == "conditional" else FeedForwardConfig
     return TrainConfig(
         network=first.config if first else fresh(styles=len(args.style)),
         loss=replace(
