@@ -115,6 +115,8 @@ def test_an_export_can_fold_a_blend_in(
     """One file that takes a photo alone, int8 too, and that validation knows again."""
     command = ["export", "--model", str(many.folder), "--target", "onnx", "--size", "64", "--out", str(tmp_path)]
     blend = ["--style-weights", "wave=1,scream=3"]
+    assert main(command) == 0
+    assert f"--model {tmp_path / 'many-64.onnx'} --style-weights wave -o out.png" in capsys.readouterr().out
     assert main([*command, *blend]) == 0
     assert main([*command, *blend, "--quantize", "int8", "--allow-drift"]) == 0
     path = tmp_path / "many-wave_scream-64.onnx"

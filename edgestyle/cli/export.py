@@ -125,7 +125,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         output.print_json({"artifacts": rows, "passed": passed})
     elif passed:
-        _next_commands(rows)
+        _next_commands(rows, found)
     return 0 if passed else 1
 
 
@@ -253,9 +253,11 @@ def _describe(artifact: Artifact) -> None:
         output.say("  beyond its gate, kept because of --allow-drift; its manifest says so")
 
 
-def _next_commands(rows: list[dict[str, Any]]) -> None:
+def _next_commands(rows: list[dict[str, Any]], found: Checkpoint) -> None:
+    known = found.config.styles
+    how = f"--style-weights {known[0].name}" if known else "--style painting.jpg"
     output.say("\nnext:")
     for row in rows:
         if row["role"] != "encoder":
-            style = " --style painting.jpg" if row["role"] == "transformer" else ""
+            style = f" {how}" if row["role"] == "transformer" else ""
             output.say(f"  edgestyle stylize photo.jpg --model {shlex.quote(row['path'])}{style} -o out.png")
