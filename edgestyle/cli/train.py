@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from edgestyle.cli import interrupts, output
 from edgestyle.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from lightning_fabric import Fabric
 
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
     from edgestyle.training.photos import Photos
     from edgestyle.training.qat import QatProgress
     from edgestyle.training.transformer_qat import TransformerQatConfig
+
+    Report: TypeAlias = Callable[[QatProgress], None]
 
 EPILOG = """\
 examples:
@@ -248,8 +249,7 @@ def _fine_tune_several(args: argparse.Namespace, start: Checkpoint) -> int:
         with devices.autocast():
             return loss.objective(pictures, crops, styles[chosen]).mean()
 
-    with _fine_tuned(args, start, config) as (report, result):
-        result.append(fine_tune(net, net, photos, styles, config, perceive, report))
+    _fine_tuned(args, start, config, lambda report: fine_tune(net, net, photos, styles, config, perceive, report))
     output.say(
         f"\nnext:\n  edgestyle export --model {args.out} --style-weights {start.config.styles[0].name} --quantize int8"
     )
@@ -276,19 +276,24 @@ def _fine_tune_pair(args: argparse.Namespace) -> int:
     teacher = start.pair()
     codes = encode(teacher, paintings.squares)
     pair = narrow(teacher, args.width, *sample(photos, codes, config)) if args.width is not None else teacher
-    tuned = copy.deepcopy(pair)
-    with _fine_tuned(args, start, config) as (report, result):
+
+    def tune(report: Report) -> AdaIN:
+        tuned = copy.deepcopy(pair)
         tuned.transformer = fine_tune(pair.transformer, teacher.transformer, photos, codes, config, perceive, report)
-        result.append(tuned)
+        return tuned
+
+    _fine_tuned(args, start, config, tune)
     output.say(f"\nnext:\n  edgestyle export --model {args.out} --style painting.jpg --target tflite --quantize int8")
     return 0
 
 
-@contextmanager
 def _fine_tuned(
-    args: argparse.Namespace, start: Checkpoint, config: TransformerQatConfig
-) -> Iterator[tuple[Callable[[QatProgress], None], list[Conditional | AdaIN]]]:
-    """Shows progress, and writes the network that is put into the list."""
+    args: argparse.Namespace,
+    start: Checkpoint,
+    config: TransformerQatConfig,
+    tune: Callable[[Report], Conditional | AdaIN],
+) -> None:
+    """Let a network be fine-tuned, with progress, and write it."""
     import time
 
     from edgestyle.files import make_folder
@@ -296,7 +301,6 @@ def _fine_tuned(
 
     began = time.monotonic()
     last: list[QatProgress] = []
-    result: list[Conditional | AdaIN] = []
     make_folder(args.out)
     with output.steps("fine-tuning for int8", config.steps) as update:
         drift = _drift(update)
@@ -305,8 +309,8 @@ def _fine_tuned(
             last[:] = [progress]
             drift(progress)
 
-        yield report, result
-    qat.write(start, args.out, result[0], config, last[0], time.monotonic() - began)
+        tuned = tune(report)
+    qat.write(start, args.out, tuned, config, last[0], time.monotonic() - began)
     output.say(f"{args.out}")
 
 
@@ -333,7 +337,7 @@ def _given(args: argparse.Namespace, *names: str) -> dict[str, Any]:
     return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
 
 
-def _drift(update: Callable[[int, str], None]) -> Callable[[QatProgress], None]:
+def _drift(update: Callable[[int, str], None]) -> Report:
     """What shows how far a fine-tuning is, and lets Ctrl-C end it."""
 
     def report(progress: QatProgress) -> None:
