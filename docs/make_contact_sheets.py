@@ -2,9 +2,9 @@
 
     python docs/make_contact_sheets.py [MODEL...] [--paintings FOLDER]
 
-Eight photos that ship with scikit-image, which no network of the zoo has seen in training, and what becomes of them:
-two photos a row, each followed by its picture in every style. Of a network that paints by any painting, four of the
-photos by five paintings in FOLDER, which training has not seen either; without FOLDER its sheet stays as it is.
+Eight photos that ship with scikit-image, which no network of the zoo has seen in training, each followed by its picture
+in every style; two photos a row where there is one style. Of a network that paints by any painting, four of the photos
+by five paintings in FOLDER, which training has not seen either; without FOLDER its sheet stays as it is.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ def sheet(found: Checkpoint) -> Image:
     """Of one network."""
     paint = painters(found).values()
     cells = [[photo, *(painter.paint(photo) for painter in paint)] for photo in photos()]
+    if len(paint) > 1:
+        return contact_sheet(cells, cell=192)
     return contact_sheet([left + right for left, right in zip(cells[::2], cells[1::2], strict=True)])
 
 
