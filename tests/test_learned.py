@@ -122,6 +122,7 @@ def test_impossible_configurations_are_refused(field: str, value: Any) -> None:
         ConditionalConfig(**{field: value})
 
 
+SMALL = {"width": 8, "trunk_width": 8, "trunk_blocks": 1, "styles": 2}
 SETTINGS = ["--batch", "1", "--crop", "64", "--style-size", "64", "--accelerator", "cpu", "--steps", "1"]
 
 
@@ -152,6 +153,27 @@ def test_from_a_pair_a_network_of_ones_own(
     assert "can only become a network of the conditional family" in capsys.readouterr().err
     assert cli.main([*train, first, "--from", str(tiny_pair.folder), "--qat", "--out", two]) == 2
     assert "--family adain" in capsys.readouterr().err
+
+
+def test_a_network_of_several_paintings_is_tuned_for_int8(
+    tiny_pair: Checkpoint, paintings: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    styles = [word for path in paintings for word in ("--style", str(path))]
+    many, tuned, plain = (str(tmp_path / name) for name in ("many", "tuned", "plain"))
+    assert cli.main(["train", *SETTINGS, *styles, "--from", str(tiny_pair.folder), "--out", many]) == 0
+    qat = ["train", *SETTINGS, "--qat", "--out", tuned, "--from"]
+    assert cli.main([*qat, many, *styles]) == 0
+    config = checkpoint.read(Path(tuned)).config
+    assert [style.name for style in config.styles] == ["coffee", "rocket"]
+    assert config.training["qat"]["steps"] == 1
+    assert cli.main([*qat, many, *styles[:2]]) == 2
+    assert "has learned 2 painting(s); give a --style for each, in order: coffee, rocket" in capsys.readouterr().err
+    made = checkpoint.CheckpointConfig.model_validate(
+        {**config.model_dump(), "family": "feedforward", "network": SMALL}
+    )
+    checkpoint.write(Path(plain), made, deploy(FeedForwardConfig(**SMALL).build()))
+    assert cli.main([*qat, plain, *styles]) == 2
+    assert "painting by painting" in capsys.readouterr().err
 
 
 def test_conditional_from_scratch(paintings: list[Path], tmp_path: Path) -> None:
