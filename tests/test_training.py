@@ -341,6 +341,7 @@ def test_several_paintings_in_one_network(
     images.write(other, images.centre_crop(images.sample_photos()["rocket"], (80, 80)))
     command = ["train", "--style", str(painting), "--style", str(other), "--photos", str(photo_folder), *SETTINGS]
     assert main([*command, "--out", str(out), "--from", str(tiny_checkpoint.folder), "--steps", "1"]) == 0
+    assert f"--model {out} --style-weights coffee -o out.png" in capsys.readouterr().out
     config = checkpoint.read(out).config
     assert [style.name for style in config.styles] == ["coffee", "rocket"]
     assert config.network["styles"] == 2

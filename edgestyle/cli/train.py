@@ -185,8 +185,9 @@ def run(args: argparse.Namespace) -> int:
             raise
     if first:
         output.say(f"{args.out}  {current.step} steps  {current.seconds / 60:.1f} minutes")
-        output.say(f"\nnext:\n  edgestyle stylize photo.jpg --model {args.out} -o out.png")
-        output.say(f"  edgestyle export --model {args.out} --target all")
+        chosen = f" --style-weights {styles[0].name}" if len(styles) > 1 else ""
+        output.say(f"\nnext:\n  edgestyle stylize photo.jpg --model {args.out}{chosen} -o out.png")
+        output.say(f"  edgestyle export --model {args.out} --target all{chosen}")
     return 0
 
 

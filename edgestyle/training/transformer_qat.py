@@ -47,7 +47,7 @@ class TransformerQatConfig:
     """Short side of the photos that crops are cut from, drawn evenly between the two."""
     int8_weight: float = 4.0
     """How much the rounded picture against the float one counts, to the float one against that of the start."""
-    flat_weight: float = 4.0
+    flat_weight: float = 8.0
     """By how much more it counts in the flat photo."""
     perceive_every: int = 4
     """Steps after which content and style are looked at: that costs ten times as much as all else."""
