@@ -94,16 +94,19 @@ def test_a_network_for_any_painting_becomes_a_filter_for_each(tmp_path: Path, mo
         images.write(tmp_path / f"{name}.png", images.sample_photos()[name])
     paintings = [tmp_path / "coffee.png", tmp_path / "rocket.png"]
 
-    def gather(platform: str, *paintings: Path) -> list[Path]:
+    def gather(platform: str, *paintings: Path, model: str = "adain") -> list[Path]:
         app = registry.load(registry.DEMOS, platform)
         return demo.gather(
-            app, ["adain"], [(64, 64)], None, tmp_path, lambda _: nullcontext(), pytest.fail, list(paintings)
+            app, [model], [(64, 64)], None, tmp_path, lambda _: nullcontext(), pytest.fail, list(paintings)
         )
 
     assert [path.name for path in gather("ios", *paintings)] == [
         "adain-coffee-64.mlpackage",
         "adain-rocket-64.mlpackage",
     ]
+    learned = gather("ios", model="gallery")
+    assert len(learned) == 8
+    assert {"gallery-great_wave-64.mlpackage", "gallery-starry_night-64.mlpackage"} < {path.name for path in learned}
     with pytest.raises(UsageError, match="once for each filter"):
         gather("android")
     with pytest.raises(UsageError, match="are not different"):
