@@ -62,11 +62,19 @@ def _as_row(model: Checkpoint) -> tuple[str, ...]:
     return (
         model.name,
         model.config.family,
-        "\n".join(map(_painting, model.config.styles)),
+        "\n".join(_paintings(model)),
         f"{_parameters(model):,}",
         f"{model.weights.stat().st_size:,}",
         _measured(model),
     )
+
+
+def _paintings(model: Checkpoint) -> list[str]:
+    """What a network has learned; of several with the names by which --style-weights calls them."""
+    styles = model.config.styles
+    if len(styles) == 1:
+        return [_painting(styles[0])]
+    return [f"{style.name}: {_painting(style)}" for style in styles]
 
 
 def _parameters(model: Checkpoint) -> int:
