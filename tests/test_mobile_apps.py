@@ -30,8 +30,16 @@ from edgestyle.manifest import manifest_path, read_manifest
 
 ROOT = Path(__file__).parents[1]
 ZOO = [folder.name for folder in checkpoint.zoo_folders()]
-FILTERS = ["adain-painting" if name == "adain" else name for name in ZOO]
-"""The files of the zoo's networks, that of any painting with one folded in."""
+FILTERS = [
+    name
+    for found in checkpoint.zoo()
+    for name in (
+        [f"{found.name}-{style.name}" for style in found.config.styles]
+        if len(found.config.styles) > 1
+        else ["adain-painting" if found.name == "adain" else found.name]
+    )
+]
+"""The files of the zoo's networks: of several paintings one each, of any painting with one folded in."""
 IOS, ANDROID = ROOT / "demo_apps" / "ios", ROOT / "demo_apps" / "android"
 ASSETS = "app/src/main/assets/models"
 KOTLIN = ROOT / "build" / "kotlin" / "node_modules" / "kotlin-compiler"

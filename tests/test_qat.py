@@ -121,12 +121,12 @@ def test_gradients_pass_through_the_rounding(small: nn.Module, calibration: Cali
 def test_fine_tuning_brings_the_int8_picture_nearer(small: nn.Module, seen: list[images.Image]) -> None:
     told: list[QatProgress] = []
     config = QatConfig(
-        steps=60, batch=4, crop=64, context=0, scales=(64, 64), learning_rate=1e-2, start_weight=0, ranges_every=10
+        steps=200, batch=4, crop=64, context=0, scales=(64, 64), learning_rate=1e-2, start_weight=0, ranges_every=10
     )
     tuned = fine_tune(small, _crops(seen), seen, config, report=told.append)
-    assert [progress.step for progress in told] == list(range(1, 61))
+    assert [progress.step for progress in told] == list(range(1, 201))
     assert not any(parameter.requires_grad for parameter in tuned.parameters())
-    assert _int8_db(tuned, seen) > _int8_db(small, seen) + 1
+    assert _int8_db(tuned, seen) > _int8_db(small, seen) + 3  # 10 to 15 by machine and threads
 
 
 def test_fine_tuning_keeps_the_picture(small: nn.Module, seen: list[images.Image]) -> None:
