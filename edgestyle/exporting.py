@@ -191,7 +191,9 @@ def needs_calibration(target: Target, scheme: str | None) -> bool:
 def _refuse_pairs(part: Part, scheme: str) -> None:
     """Refuse to find ranges of a network that takes or gives a style code."""
     if part.role != "filter":
-        raise UsageError(f"scheme '{scheme}' is for networks of one picture; fold a --style in, or use int8-weights")
+        several = part.code is not None and part.code.order == "as styles"
+        how = f"--style-weights {part.styles[0].name}" if several else "--style PAINTING"
+        raise UsageError(f"scheme '{scheme}' is for networks of one picture; fold one in by {how}, or use int8-weights")
 
 
 def _inside_fp16(part: Part, asked: Size) -> nn.Module:

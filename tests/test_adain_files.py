@@ -150,7 +150,7 @@ def test_weights_in_eight_bits_and_no_more(tiny_pair: Checkpoint, tmp_path: Path
     for part in (encoder, transformer):
         artifact = exporting.export(tiny_pair, target, SIZE, tmp_path, "int8-weights", part=part)
         assert artifact.manifest.verified == "passed"
-    with pytest.raises(UsageError, match="fold a --style in"):
+    with pytest.raises(UsageError, match="fold one in by --style"):
         exporting.export(tiny_pair, target, SIZE, tmp_path, "int8", part=transformer)
 
 

@@ -130,7 +130,7 @@ def test_an_export_can_fold_a_blend_in(
     np.testing.assert_allclose(made, expected, atol=1e-6)
     capsys.readouterr()
     assert main([*command, "--quantize", "int8"]) == 2
-    assert "fold" in capsys.readouterr().err
+    assert "fold one in by --style-weights wave" in capsys.readouterr().err
 
 
 def test_each_painting_becomes_a_filter_for_apps(many: checkpoint.Checkpoint) -> None:
