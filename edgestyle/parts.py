@@ -119,8 +119,7 @@ def each(checkpoint: Checkpoint, target: Target) -> list[Part]:
     styles = checkpoint.config.styles
     if len(styles) == 1:
         return of(checkpoint, target)
-    rows = np.eye(len(styles), dtype=np.float32)
-    return [part for style, row in zip(styles, rows, strict=True) for part in of(checkpoint, target, style, row[None])]
+    return [_alone(checkpoint, index) for index in range(len(styles))]
 
 
 def single(checkpoint: Checkpoint, target: Target, style: Style | None = None, code: Code | None = None) -> Part:
@@ -143,7 +142,7 @@ def single(checkpoint: Checkpoint, target: Target, style: Style | None = None, c
 def by_example(checkpoint: Checkpoint, target: Target) -> Part:
     """`single` of any checkpoint: of one that has learned several paintings the first, of a pair the example."""
     if checkpoint.config.family != "adain":
-        return each(checkpoint, target)[0]
+        return _alone(checkpoint, 0) if len(checkpoint.config.styles) > 1 else of(checkpoint, target)[0]
     return single(checkpoint, target, Style(name=EXAMPLE, title=EXAMPLE), example(checkpoint.pair()))
 
 
@@ -201,6 +200,13 @@ def _learned(checkpoint: Checkpoint) -> Part:
         return Part(checkpoint.name, net, net.stride, styles)
     example = [float(i == 0) for i in range(net.config.styles)]
     return Part(checkpoint.name, net, net.stride, styles, "transformer", _weights(example))
+
+
+def _alone(checkpoint: Checkpoint, index: int) -> Part:
+    """One painting out of a network that has learned several."""
+    styles = checkpoint.config.styles
+    weights = [float(i == index) for i in range(len(styles))]
+    return _chosen(_named(checkpoint, styles[index]), checkpoint, styles[index], weights)
 
 
 def _chosen(name: str, checkpoint: Checkpoint, style: Style, weights: Sequence[float]) -> Part:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from edgestyle.checkpoint import Checkpoint
     from edgestyle.conditional import Conditional
     from edgestyle.learned import Learned
+    from edgestyle.losses import LossConfig
     from edgestyle.manifest import Style
     from edgestyle.training.any_painting import Paintings
     from edgestyle.training.devices import Precision
@@ -197,6 +198,7 @@ def _fine_tune(args: argparse.Namespace) -> int:
     from edgestyle.files import make_folder
     from edgestyle.losses import PerceptualLoss
     from edgestyle.quantization import photos as calibration_photos
+    from edgestyle.training.loop import TrainConfig
     from edgestyle.training.photos import load_painting
     from edgestyle.training.qat import SIZE, QatConfig, fine_tune_checkpoint
 
@@ -210,12 +212,11 @@ def _fine_tune(args: argparse.Namespace) -> int:
         return _fine_tune_several(args, start)
     config = QatConfig(batch=args.batch, crop=args.crop, seed=args.seed, **_given(args, "steps", "learning_rate"))
     paintings = [load_painting(path, args.style_size) for path in args.style]
-    training = _config(args, start, start.network())
-    photos = _loaded(args, training.dark)
+    photos = _loaded(args, TrainConfig.dark)
     ranges = calibration_photos.load(args.calibration, SIZE)
     make_folder(args.out)
     with output.download() as fetched:
-        loss = PerceptualLoss(perceptual.load(args.perceptual, fetched), paintings, training.loss)
+        loss = PerceptualLoss(perceptual.load(args.perceptual, fetched), paintings, _loss(args))
     with output.steps("fine-tuning for int8", config.steps) as update:
         fine_tune_checkpoint(start, args.out, photos, ranges, config, loss.objective, _drift(update))
     output.say(f"{args.out}")
@@ -231,6 +232,7 @@ def _fine_tune_several(args: argparse.Namespace, start: Checkpoint) -> int:
     from edgestyle.conditional import Conditional
     from edgestyle.losses import PerceptualLoss
     from edgestyle.training import devices
+    from edgestyle.training.loop import TrainConfig
     from edgestyle.training.photos import load_painting
     from edgestyle.training.transformer_qat import TransformerQatConfig, fine_tune
 
@@ -241,10 +243,9 @@ def _fine_tune_several(args: argparse.Namespace, start: Checkpoint) -> int:
         raise UsageError("--calibration is for networks of one painting: those of several have ranges for all")
     config = TransformerQatConfig(**_given(args, "batch", "crop", "seed", "steps", "learning_rate"))
     paintings = [load_painting(path, args.style_size) for path in args.style]
-    training, styles = _config(args, start, net), torch.eye(len(paintings))
-    photos = _loaded(args, training.dark)
+    photos, styles = _loaded(args, TrainConfig.dark), torch.eye(len(paintings))
     with output.download() as fetched:
-        loss = PerceptualLoss(perceptual.load(args.perceptual, fetched), paintings, training.loss)
+        loss = PerceptualLoss(perceptual.load(args.perceptual, fetched), paintings, _loss(args))
 
     def perceive(pictures: torch.Tensor, crops: torch.Tensor, chosen: Sequence[int]) -> torch.Tensor:
         with devices.autocast():
@@ -405,33 +406,41 @@ def _at_paintings(start: Checkpoint, files: Sequence[Path]) -> Learned:
     import numpy as np
     import torch
 
-    from edgestyle import parts
+    from edgestyle import images
     from edgestyle.conditional import from_codes
-    from edgestyle.styling import Styling
+    from edgestyle.stylize import PairPainter
 
-    codes = [parts.painting(start, Styling((file,)))[1] for file in files]
-    return from_codes(start.pair().transformer, torch.from_numpy(np.concatenate(codes)))
+    painter = PairPainter(start.name, start.pair())
+    codes = [painter.code(images.read(file)) for file in files]
+    return from_codes(painter.pair.transformer, torch.from_numpy(np.concatenate(codes)))
+
+
+def _loss(args: argparse.Namespace) -> LossConfig:
+    """What training minimises, as the command line has it."""
+    from dataclasses import replace
+
+    from edgestyle.training.loop import LOSS
+
+    return replace(
+        LOSS,
+        style_weight=args.style_weight,
+        content_layers=tuple(args.content_layers.split(",")),
+        preserve_color=args.preserve_color,
+    )
 
 
 def _config(args: argparse.Namespace, start: Checkpoint | None, first: Learned | None) -> TrainConfig:
     """The settings of a run, from the command line and from the network to begin with."""
-    from dataclasses import replace
-
     from edgestyle.conditional import ConditionalConfig
     from edgestyle.feedforward import FeedForwardConfig
     from edgestyle.files import sha256
-    from edgestyle.training.loop import LOSS, TrainConfig
+    from edgestyle.training.loop import TrainConfig
 
     family = args.family or ("conditional" if len(args.style) > 1 else "feedforward")
     fresh = ConditionalConfig if family == "conditional" else FeedForwardConfig
     return TrainConfig(
         network=first.config if first else fresh(styles=len(args.style)),
-        loss=replace(
-            LOSS,
-            style_weight=args.style_weight,
-            content_layers=tuple(args.content_layers.split(",")),
-            preserve_color=args.preserve_color,
-        ),
+        loss=_loss(args),
         perceptual=_judge(args),
         paintings=tuple(sha256(path) for path in args.style if path.is_file()),
         start=start.sha256() if start else "",

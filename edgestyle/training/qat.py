@@ -39,6 +39,19 @@ Perceive = Callable[[Tensor, Tensor], Tensor]
 """From pictures and their photos, both (B, 3, H, W) in [0, 1], to what training makes small: (B,)."""
 
 
+def check_batches(crop: int, **counts: int) -> None:
+    """Refuse counts below 1, by their names, and crops that no network takes.
+
+    Raises:
+        ConfigError: With what came and what is allowed.
+    """
+    for name, count in counts.items():
+        if count < 1:
+            raise ConfigError(f"{name} is {count}; it must be at least 1")
+    if crop % 8 or crop < 64:
+        raise ConfigError(f"crop is {crop}; it must be a multiple of 8, at least 64")
+
+
 @dataclass(frozen=True)
 class QatConfig:
     """How to fine-tune."""
@@ -67,11 +80,8 @@ class QatConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "perceive_every", "ranges_every"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if self.crop % 8 or self.crop < 64:
-            raise ConfigError(f"crop is {self.crop}; it must be a multiple of 8, at least 64")
+        counts = {name: getattr(self, name) for name in ("steps", "batch", "perceive_every", "ranges_every")}
+        check_batches(self.crop, **counts)
         if self.context % 8 or self.context < 0:
             raise ConfigError(f"context is {self.context}; it must be a multiple of 8")
 

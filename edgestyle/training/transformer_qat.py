@@ -24,11 +24,11 @@ from torch import Tensor, nn
 
 from edgestyle.adain import AdaIN, Transformer
 from edgestyle.drift import psnr
-from edgestyle.errors import CheckError, ConfigError
+from edgestyle.errors import CheckError
 from edgestyle.learned import Learned, deploy
 from edgestyle.training import devices
 from edgestyle.training.photos import Photos, flattened
-from edgestyle.training.qat import QatProgress
+from edgestyle.training.qat import QatProgress, check_batches
 
 AnyTransformer = TypeVar("AnyTransformer", bound=Transformer)
 
@@ -58,11 +58,7 @@ class TransformerQatConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "perceive_every"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if self.crop % 8 or self.crop < 64:
-            raise ConfigError(f"crop is {self.crop}; it must be a multiple of 8, at least 64")
+        check_batches(self.crop, steps=self.steps, batch=self.batch, perceive_every=self.perceive_every)
 
     def rate(self, step: int) -> float:
         """Learning rate at `step`, after a warm-up of 100 steps."""
