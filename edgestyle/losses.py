@@ -143,6 +143,16 @@ class Losses:
     """Squared distance from the photo's chroma; 0 unless luminance alone is styled."""
 
 
+@dataclass(frozen=True)
+class Aim:
+    """What the pictures of some photos are to have in common with these, and with a painting, by (scale, layer)."""
+
+    features: dict[tuple[int, str], Tensor]
+    """(B, C, H, W), for content."""
+    grams: dict[tuple[int, str], Tensor]
+    """(B, C, C), for style."""
+
+
 class PerceptualLoss:
     """Compares pictures with their photos and with one painting, or with one of several."""
 
@@ -159,7 +169,9 @@ class PerceptualLoss:
             grams = [self._style_grams(painting) for painting in self.paintings]
             self.targets = {key: torch.cat([gram[key] for gram in grams]) for key in grams[0]}
 
-    def __call__(self, pictures: Tensor, photos: Tensor, styles: Tensor | None = None) -> Losses:
+    def __call__(
+        self, pictures: Tensor, photos: Tensor, styles: Tensor | None = None, aim: Aim | None = None
+    ) -> Losses:
         """Losses of `pictures` made from `photos`, both (B, 3, H, W) RGB in [0, 1].
 
         Args:
@@ -167,25 +179,38 @@ class PerceptualLoss:
             photos: What it was made from.
             styles: (B, S), which painting each picture is to look like; a blend aims at the blend of their Gram
                 matrices. The first painting if None.
+            aim: What `self.aim(photos, styles)` gave, for whoever judges many pictures of the same photos.
         """
-        config = self.config
-        if styles is None:
-            styles = F.one_hot(torch.zeros(len(pictures), dtype=torch.long), len(self.paintings)).to(pictures)
+        config, aim = self.config, aim or self.aim(photos, styles)
         color = pictures.new_zeros(len(pictures))
         variation = total_variation(pictures)
-        targets = self._targets(photos, styles)
         if config.preserve_color == "luminance":
             color = (chroma(pictures) - chroma(photos)).square().mean((1, 2, 3))
-            pictures, photos = luminance(pictures), luminance(photos)
+            pictures = luminance(pictures)
         content = style = pictures.new_zeros(len(pictures))
         content_weights = dict(config.content_scales)
         for scale in sorted({*content_weights, *config.style_scales}):
             features = self.network(shrink(pictures, scale), self._layers(scale))
             if scale in content_weights:
-                content = content + content_weights[scale] * self._content(features, shrink(photos, scale))
+                apart = [content_loss(features[layer], aim.features[scale, layer]) for layer in config.content_layers]
+                content = content + content_weights[scale] * torch.stack(apart).mean(0)
             for layer in config.style_layers if scale in config.style_scales else ():
-                style = style + gram_loss(gram_matrix(features[layer]), targets[scale, layer])
+                style = style + gram_loss(gram_matrix(features[layer]), aim.grams[scale, layer])
         return Losses(content, style, variation, color)
+
+    @torch.no_grad()
+    def aim(self, photos: Tensor, styles: Tensor | None = None) -> Aim:
+        """What pictures of some photos are compared with; arguments as of a call."""
+        if styles is None:
+            styles = F.one_hot(torch.zeros(len(photos), dtype=torch.long), len(self.paintings)).to(photos)
+        grams = self._targets(photos, styles)
+        if self.config.preserve_color == "luminance":
+            photos = luminance(photos)
+        layers, features = self.config.content_layers, {}
+        for scale, _ in self.config.content_scales:
+            found = self.network(shrink(photos, scale), layers)
+            features.update({(scale, layer): found[layer] for layer in layers})
+        return Aim(features, grams)
 
     def weighted(self, losses: Losses) -> Tensor:
         """What is minimised, (B,): `alpha content + beta style` with alpha = 1 (Gatys eq. 7), and the other terms."""
@@ -207,12 +232,6 @@ class PerceptualLoss:
         return self.weighted(self.learned(pictures, photos, styles)) + self.config.lattice_weight * lattice_loss(
             pictures
         )
-
-    def _content(self, features: dict[str, Tensor], photos: Tensor) -> Tensor:
-        layers = self.config.content_layers
-        with torch.no_grad():
-            aims = self.network(photos, layers)
-        return torch.stack([content_loss(features[layer], aims[layer]) for layer in layers]).mean(0)
 
     def _targets(self, photos: Tensor, styles: Tensor) -> dict[tuple[int, str], Tensor]:
         """The Gram matrices that each picture is to have: (scale, layer) -> (B, C, C)."""

@@ -89,11 +89,11 @@ def _descend(start: Tensor, photo: Tensor, loss: PerceptualLoss, iterations: int
     """L-BFGS at one size; pictures are as the optimiser has them, colours beyond black and white included."""
     x = start.detach().clone().requires_grad_(True)
     optimizer = torch.optim.LBFGS([x], history_size=_HISTORY, line_search_fn="strong_wolfe", tolerance_change=0.0)
-    seen = [0.0, 0.0]
+    seen, aim = [0.0, 0.0], loss.aim(photo)  # once: neither changes with the picture
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        losses = loss(x, photo)
+        losses = loss(x, photo, aim=aim)
         total = loss.weighted(losses).sum()
         total.backward()  # type: ignore[no-untyped-call]
         seen[:] = losses.content.item(), losses.style.item()

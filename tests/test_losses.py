@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from edgestyle import colors
+from edgestyle.colors import PreserveColor
 from edgestyle.errors import ConfigError
 from edgestyle.losses import (
     GREY_LEVEL,
@@ -101,6 +102,14 @@ def test_a_style_vector_chooses_the_painting_or_a_blend(network: Student) -> Non
     key = (1, "relu2_1")
     half = both._targets(photo, torch.tensor([[0.5, 0.5]]))[key]
     torch.testing.assert_close(half[0], both.targets[key].mean(0))
+
+
+@pytest.mark.parametrize("preserve_color", ["no", "luminance", "histogram"])
+def test_an_aim_that_is_kept_judges_as_one_that_is_taken_anew(network: Student, preserve_color: PreserveColor) -> None:
+    photo, picture = _picture(9), _picture(10)
+    config = LossConfig(content_scales=((1, 0.5), (2, 0.5)), preserve_color=preserve_color)
+    loss = PerceptualLoss(network, _picture(11), config)
+    assert loss(picture, photo, aim=loss.aim(photo)) == loss(picture, photo)
 
 
 def test_weights_say_what_counts(network: Student) -> None:
