@@ -21,12 +21,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from edgestyle.errors import ConfigError
+from edgestyle.layers import InvertedResidual, Stem
 from edgestyle.learned import check_ranges
-from edgestyle.stem import Stem
 
 
 @dataclass(frozen=True)
@@ -40,11 +42,15 @@ class TransformerConfig:
     trunk_blocks: int = 2
     """Residual blocks at 1/8, two plain 3x3 convolutions each, with an adaptive instance norm after each."""
     blocks: int = 1
-    """Inverted residuals at 1/4, after the trunk, scaled and shifted by the code but without a norm."""
+    """Inverted residuals at 1/4, after the trunk."""
     expansion: int = 2
     """How many times wider the inside of an inverted residual is."""
+    fine_norms: bool = False
+    """Whether what is made at 1/4 is normalised as well: what each inverted residual adds, and what the head takes."""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.fine_norms, bool):
+            raise ConfigError(f"fine_norms is {self.fine_norms!r}; it must be true or false")
         channels, depth = {"width": (8, 256), "trunk_width": (8, 512)}, {"trunk_blocks": (1, 32), "blocks": (0, 32)}
         check_ranges(self, {**channels, **depth, "expansion": (1, 8)})
 
@@ -200,6 +206,13 @@ class Modulation(nn.Module):
         return made
 
     @torch.no_grad()
+    def hold(self, scales: Tensor, shifts: Tensor) -> None:
+        """Give row n of these, (N, C) each, for the one-hot code n, and for a blend the blend."""
+        for conv, rows in ((self.scale, scales), (self.shift, shifts)):
+            conv.weight.copy_(rows.T[:, :, None, None])
+            nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+
+    @torch.no_grad()
     def mix(self, codes: Tensor) -> None:
         """Take the weights of some codes, (N, code), from now on, in place of a code."""
         for conv in (self.scale, self.shift):
@@ -231,17 +244,16 @@ class StyledResidual(nn.Module):
         self.conv2.unfold(length)
 
 
-class AdaptiveNormConv(nn.Module):
-    """A 3x3 convolution and AdaIN: equation 8, with a scale and a shift that are linear in the code."""
+class AdaptiveNorm(nn.Module):
+    """AdaIN: equation 8, with a scale and a shift that are linear in the code. (B, C, h, w) -> the same."""
 
     def __init__(self, channels: int, code: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1, bias=False)  # a norm takes any bias away
         self.norm = nn.InstanceNorm2d(channels)
         self.modulation: nn.Module | None = Modulation(code, channels)
 
     def forward(self, x: Tensor, code: Tensor | None) -> Tensor:
-        y: Tensor = self.norm(self.conv(x))
+        y: Tensor = self.norm(x)
         if self.modulation is None:  # it has been folded
             return y
         scale, shift = self.modulation(code)
@@ -263,26 +275,38 @@ class AdaptiveNormConv(nn.Module):
         scale, shift = self.norm.weight, self.norm.bias
         self.norm, self.modulation = nn.InstanceNorm2d(scale.numel()), Modulation.holding(scale, shift, length)
 
+    @torch.no_grad()
+    def hold(self, scales: Tensor, shifts: Tensor) -> None:
+        """Scale and shift by row n of these, (N, C) each, in place, for the one-hot code n; folded, by the only row."""
+        if isinstance(self.modulation, Modulation):
+            self.modulation.hold(scales, shifts)
+        else:
+            self.norm.weight.copy_(scales[0])
+            self.norm.bias.copy_(shifts[0])
 
-class StyledInvertedResidual(nn.Module):
-    """1x1 expand, 3x3 depthwise, 1x1 project, scaled and shifted by the code, plus the input; ReLU6 inside.
 
-    Without a norm, at 1/4 of the size, where one would cost the most: feature-wise linear modulation (Perez et al.
-    2018, arXiv:1709.07871). (B, C, h, w) -> the same.
+class AdaptiveNormConv(AdaptiveNorm):
+    """A 3x3 convolution and AdaIN."""
+
+    def __init__(self, channels: int, code: int) -> None:
+        super().__init__(channels, code)
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1, bias=False)  # a norm takes any bias away
+
+    def forward(self, x: Tensor, code: Tensor | None) -> Tensor:
+        return super().forward(self.conv(x), code)
+
+
+class StyledInvertedResidual(InvertedResidual):
+    """An inverted residual, scaled and shifted by the code, plus the input: without a norm, feature-wise linear
+    modulation (Perez et al. 2018, arXiv:1709.07871). (B, C, h, w) -> the same.
     """
 
     def __init__(self, channels: int, expansion: int, code: int) -> None:
-        super().__init__()
-        inside = channels * expansion
-        self.expand = nn.Conv2d(channels, inside, 1)
-        self.depthwise = nn.Conv2d(inside, inside, 3, padding=1, groups=inside)
-        self.project = nn.Conv2d(inside, channels, 1)
+        super().__init__(channels, expansion)
         self.modulation: nn.Module | None = Modulation(code, channels)
-        self.act = nn.ReLU6()
 
-    def forward(self, x: Tensor, code: Tensor | None) -> Tensor:
-        y: Tensor = self.act(self.expand(x))  # (B, expansion C, h, w)
-        y = self.project(self.act(self.depthwise(y)))  # (B, C, h, w)
+    def forward(self, x: Tensor, code: Tensor | None) -> Tensor:  # type: ignore[override]
+        y = self.added(x)
         if self.modulation is None:  # it has been folded
             return x + y
         scale, shift = self.modulation(code)
@@ -304,6 +328,26 @@ class StyledInvertedResidual(nn.Module):
         assert self.project.bias is not None  # noqa: S101  # for mypy
         neutral = torch.ones_like(self.project.bias)
         self.modulation = Modulation.holding(neutral, 0 * neutral, length)
+
+
+class NormedInvertedResidual(InvertedResidual):
+    """An inverted residual and AdaIN, plus the input. (B, C, h, w) -> the same."""
+
+    def __init__(self, channels: int, expansion: int, code: int) -> None:
+        super().__init__(channels, expansion, bias=False)  # a norm takes any bias away
+        self.norm = AdaptiveNorm(channels, code)
+
+    def forward(self, x: Tensor, code: Tensor | None) -> Tensor:  # type: ignore[override]
+        y: Tensor = self.norm(self.added(x), code)
+        return x + y
+
+    def fold(self, code: Tensor) -> None:
+        """Move one code's scale and shift, in place, into the norm."""
+        self.norm.fold(code)
+
+    def unfold(self, length: int) -> None:
+        """Take codes of a length again, in place, for each of which it does the same."""
+        self.norm.unfold(length)
 
 
 class Lens(nn.Module):
@@ -410,8 +454,10 @@ class Transformer(nn.Module):
         self.trunk = nn.ModuleList(StyledResidual(t, code) for _ in range(config.trunk_blocks))
         self.up = nn.Conv2d(t, 4 * c, 1)
         self.up_shuffle = nn.PixelShuffle(2)
-        self.finish = nn.ModuleList(StyledInvertedResidual(c, e, code) for _ in range(config.blocks))
-        self.head_depthwise = nn.Conv2d(c, c, 3, padding=1, groups=c)
+        finish = NormedInvertedResidual if config.fine_norms else StyledInvertedResidual
+        self.finish = nn.ModuleList(finish(c, e, code) for _ in range(config.blocks))
+        self.head_depthwise = nn.Conv2d(c, c, 3, padding=1, groups=c, bias=not config.fine_norms)
+        self.head_norm = AdaptiveNorm(c, code) if config.fine_norms else None
         self.head = nn.Conv2d(c, 3 * 4 * 4, 1)
         self.head_shuffle = nn.PixelShuffle(4)
         self.act = nn.ReLU6()
@@ -428,9 +474,15 @@ class Transformer(nn.Module):
         y = fine + self.up_shuffle(self.up(coarse))  # (B, c, H/4, W/4)
         for block in self.finish:
             y = block(y, code)
-        y = self.head(self.head_depthwise(y))  # (B, 48, H/4, W/4)
-        picture: Tensor = self.head_shuffle(torch.sigmoid(y))  # (B, 3, H, W)
+        y = self.head_depthwise(y)
+        if self.head_norm is not None:
+            y = self.head_norm(y, code)
+        picture: Tensor = self.head_shuffle(torch.sigmoid(self.head(y)))  # (B, 48, H/4, W/4) -> (B, 3, H, W)
         return picture
+
+    def _styled(self) -> list[Any]:
+        """What takes a code, but for the lens."""
+        return [*self.trunk, *self.finish, *([] if self.head_norm is None else [self.head_norm])]
 
     def fold(self, code: Tensor) -> None:
         """Make it, in place, one of the style of a code (1, code) alone: exact, and as much less work as the code was.
@@ -439,14 +491,14 @@ class Transformer(nn.Module):
         norms and of convolutions.
         """
         column = code[:, :, None, None]
-        for block in (*self.trunk, *self.finish):
+        for block in self._styled():
             block.fold(column)
         assert isinstance(self.lens, Lens)  # noqa: S101  # for mypy: it is folded once
         self.lens = FixedLens(self.lens, column)
 
     def unfold(self, length: int) -> None:
         """Make one style alone, in place, that of every code of a length: where training begins to tell them apart."""
-        for block in (*self.trunk, *self.finish):
+        for block in self._styled():
             block.unfold(length)
         assert isinstance(self.lens, FixedLens)  # noqa: S101  # for mypy
         self.lens = self.lens.unfolded(length)

@@ -24,6 +24,8 @@ from edgestyle.learned import Learned, LearnedConfig, check_ranges, deploy
 class ConditionalConfig(TransformerConfig, LearnedConfig):
     """The numbers that define one conditional network."""
 
+    fine_norms: bool = True
+
     def __post_init__(self) -> None:
         super().__post_init__()
         check_ranges(self, {"styles": (1, 1024)})

@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from edgestyle.layers import InvertedResidual, Stem
 from edgestyle.learned import Learned, LearnedConfig, check_ranges
-from edgestyle.stem import Stem
 
 
 @dataclass(frozen=True)
@@ -107,25 +107,6 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor, code: Tensor) -> Tensor:
         y: Tensor = self.conv2(self.act(self.film(self.conv1(x), code)))
-        return x + y
-
-
-class InvertedResidual(nn.Module):
-    """1x1 expand, 3x3 depthwise, 1x1 project, plus the input (Sandler et al. 2018, arXiv:1801.04381). ReLU6 keeps
-    activation ranges known for int8.
-    """
-
-    def __init__(self, channels: int, expansion: int) -> None:
-        super().__init__()
-        inside = channels * expansion
-        self.expand = nn.Conv2d(channels, inside, 1)
-        self.depthwise = nn.Conv2d(inside, inside, 3, padding=1, groups=inside)
-        self.project = nn.Conv2d(inside, channels, 1)
-        self.act = nn.ReLU6()
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.act(self.expand(x))  # (B, expansion C, h, w)
-        y = self.project(self.act(self.depthwise(y)))  # (B, C, h, w)
         return x + y
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from edgestyle.adain import PictureNorm
-from edgestyle.stem import Stem
+from edgestyle.layers import Stem
 
 Net = TypeVar("Net", bound=nn.Module)
 

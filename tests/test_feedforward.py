@@ -10,8 +10,8 @@ from torch import nn
 
 from edgestyle.errors import ConfigError
 from edgestyle.feedforward import FeedForward, FeedForwardConfig, Film, PictureCode
+from edgestyle.layers import Stem
 from edgestyle.learned import deploy
-from edgestyle.stem import Stem
 
 TINY = FeedForwardConfig(width=8, trunk_width=16, trunk_blocks=1)
 

@@ -17,11 +17,12 @@ from edgestyle.errors import ConfigError
 from edgestyle.feedforward import FeedForwardConfig
 from edgestyle.learned import LearnedConfig, deploy
 from edgestyle.manifest import Style
-from edgestyle.training.initialisation import learn_identity, unit_variance
+from edgestyle.training.initialisation import learn_identity, unit_variance, with_fine_norms
 
 FAMILIES = {
     "feedforward": FeedForwardConfig(width=8, trunk_width=16, trunk_blocks=1, styles=3),
     "conditional": ConditionalConfig(width=8, trunk_width=16, trunk_blocks=2, styles=3),
+    "conditional, coarse norms": ConditionalConfig(width=8, trunk_width=16, trunk_blocks=2, styles=3, fine_norms=False),
 }
 
 
@@ -116,10 +117,27 @@ def test_of_one_painting_nothing_is_left_of_the_vector(tiny_pair: Checkpoint) ->
     assert not any("modulation" in name or "gains.scale." in name for name in net.state_dict())
 
 
+@pytest.mark.parametrize("styles", [1, 3])
+def test_with_fine_norms_a_network_paints_on_as_before(styles: int) -> None:
+    """Exactly where there is nothing to average over: of one photo the statistics are its own."""
+    coarse, x = deploy(replace(FAMILIES["conditional, coarse norms"], styles=styles).build()), photo()
+    fine = with_fine_norms(coarse, x)
+    assert fine.config == replace(coarse.config, fine_norms=True)
+    for style in torch.eye(styles):
+        chosen = [style[None]] if styles > 1 else []
+        torch.testing.assert_close(fine(x, *chosen), coarse(x, *chosen), rtol=0, atol=1e-5)
+        assert (fine(x / 2, *chosen) - coarse(x / 2, *chosen)).abs().max() > 1e-4  # as a norm does
+
+
 @pytest.mark.parametrize(("field", "value"), [("styles", 0), ("styles", 2.0), ("width", 7)])
 def test_impossible_configurations_are_refused(field: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=rf"^{field} is {value!r}; it must be a whole number from \d+ to \d+$"):
         ConditionalConfig(**{field: value})
+
+
+def test_a_norm_is_there_or_not() -> None:
+    with pytest.raises(ConfigError, match="fine_norms is 1; it must be true or false"):
+        ConditionalConfig(fine_norms=1)  # type: ignore[arg-type]
 
 
 SMALL = {"width": 8, "trunk_width": 8, "trunk_blocks": 1, "styles": 2}

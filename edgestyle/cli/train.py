@@ -158,15 +158,15 @@ def run(args: argparse.Namespace) -> int:
     from edgestyle.files import make_folder
     from edgestyle.losses import PerceptualLoss
     from edgestyle.training import devices
-    from edgestyle.training.loop import train
+    from edgestyle.training.loop import TrainConfig, train
     from edgestyle.training.photos import load_painting
 
     args.out = args.out or Path("runs") / args.style[0].stem
     styles, start = _styles(args), _start(args)
-    first_net = _first(args, start)
+    paintings = [load_painting(path, args.style_size) for path in args.style]
+    photos = _loaded(args, TrainConfig.dark)
+    first_net = _first(args, start, photos)
     config = _config(args, start, first_net)
-    paintings = [load_painting(path, config.style_size) for path in args.style]
-    photos = _loaded(args, config.dark)
     make_folder(args.out)
     fabric = devices.start(args.accelerator, config.precision)
     first: bool = fabric.is_global_zero
@@ -385,23 +385,38 @@ def _judge(args: argparse.Namespace) -> str:
     return args.perceptual if known else Path(args.perceptual).name
 
 
-def _first(args: argparse.Namespace, start: Checkpoint | None) -> Learned | None:
-    """The network to begin with, for the paintings given; None to begin from scratch.
+def _first(args: argparse.Namespace, start: Checkpoint | None, photos: Photos) -> Learned | None:
+    """The network to begin with, for the paintings given, with every norm that training makes use of; None to begin
+    from scratch.
 
     Raises:
         UsageError: --family names another than that of --from.
     """
+    from edgestyle.conditional import Conditional
+
     if start is None:
         return None
     becomes = "conditional" if start.config.family == "adain" else start.config.family
     if args.family not in (None, becomes):
         raise UsageError(f"{start.name} can only become a network of the {becomes} family; leave --family out")
-    if start.config.family == "adain":
-        return _at_paintings(start, args.style)
-    return start.network().adapted(len(args.style))
+    net = (
+        _at_paintings(start, args.style) if becomes != start.config.family else start.network().adapted(len(args.style))
+    )
+    return _with_fine_norms(net, photos, args.seed) if isinstance(net, Conditional) else net
 
 
-def _at_paintings(start: Checkpoint, files: Sequence[Path]) -> Learned:
+def _with_fine_norms(net: Conditional, photos: Photos, seed: int) -> Conditional:
+    import torch
+
+    from edgestyle.training.initialisation import with_fine_norms
+    from edgestyle.training.loop import TrainConfig
+
+    if net.config.fine_norms:
+        return net
+    return with_fine_norms(net, photos.crops(8, 256, TrainConfig.scales, torch.Generator().manual_seed(seed)))
+
+
+def _at_paintings(start: Checkpoint, files: Sequence[Path]) -> Conditional:
     """What a pair paints by these paintings, as a network of its own."""
     import numpy as np
     import torch

@@ -1,13 +1,16 @@
-"""First weights for a network without norms."""
+"""First weights: for a network without norms, and for norms that a trained network has not had so far."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from edgestyle.learned import Learned
+from edgestyle.adain import AdaptiveNorm, NormedInvertedResidual, StyledInvertedResidual
+from edgestyle.conditional import Conditional
+from edgestyle.learned import Learned, deploy
 
 
 @torch.no_grad()
@@ -60,3 +63,53 @@ def _rescale(conv: nn.Conv2d, _: tuple[Tensor], out: Tensor) -> Tensor:
     if conv.bias is not None:
         conv.bias.sub_(mean).div_(std)
     return (out - mean.reshape(1, -1, 1, 1)) / std.reshape(1, -1, 1, 1)
+
+
+@torch.no_grad()
+def with_fine_norms(net: Conditional, photos: Tensor) -> Conditional:
+    """A trained network with `fine_norms`, to go on training with: on average over photos it paints as before.
+
+    A norm before the head holds each channel, and so the Gram matrices of the picture, to the same energy in every
+    photo; without one, the energy of a photo's own detail comes through.
+
+    Args:
+        net: In deploy form, without them; it is not changed.
+        photos: (B, 3, H, W) RGB in [0, 1]; a handful is enough.
+    """
+    normed = Conditional(replace(net.config, fine_norms=True))
+    normed.load_state_dict(net.state_dict(), strict=False)
+    styles = torch.eye(net.config.styles)
+    for norm, (before_scales, before_shifts) in zip(_fine_norms(normed), _modulations(net, styles), strict=True):
+        means, deviations = zip(*(_statistics(norm, normed, photos, style[None]) for style in styles), strict=True)
+        shifts = torch.stack(means) * before_scales + before_shifts
+        norm.hold(torch.stack(deviations) * before_scales, shifts)
+    return deploy(normed)
+
+
+def _fine_norms(net: Conditional) -> list[AdaptiveNorm]:
+    """Those at 1/4 of the size, in the order in which they run."""
+    blocks = [block.norm for block in net.finish if isinstance(block, NormedInvertedResidual)]
+    return [*blocks, *([net.head_norm] if net.head_norm is not None else [])]
+
+
+def _modulations(net: Conditional, styles: Tensor) -> Iterable[tuple[Tensor, Tensor]]:
+    """What a network without those norms does in their place to what convolutions without a bias give: scales and
+    shifts (S, C).
+    """
+    plain = torch.ones(len(styles), net.config.width)
+    for block in net.finish:
+        assert isinstance(block, StyledInvertedResidual)  # noqa: S101  # for mypy
+        folded = block.modulation is None
+        scale, shift = (plain, 0 * plain) if folded else block.modulation(styles[:, :, None, None])
+        yield scale.flatten(1), scale.flatten(1) * block.project.bias + shift.flatten(1)
+    yield plain, plain * net.head_depthwise.bias
+
+
+def _statistics(norm: AdaptiveNorm, net: Conditional, photos: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean of what a norm takes, and what it divides by, (C,) each, on average over photos in one style."""
+    seen: list[Tensor] = []
+    handle = norm.register_forward_pre_hook(lambda _, taken: seen.append(taken[0]))
+    net(photos, *([style.expand(len(photos), -1)] if net.config.styles > 1 else []))
+    handle.remove()
+    variance = seen[0].var((2, 3), correction=0)
+    return seen[0].mean((0, 2, 3)), (variance + norm.norm.eps).sqrt().mean(0)

@@ -111,14 +111,14 @@ def _is_rounded(name: str) -> bool:
     """Whether a layer of a transformer gives what a file holds in integers; norms and what they are given to are not
     among them, nor is what goes straight into an activation.
     """
-    if name in ("lens", "lens.stem", "act", "up", "head_depthwise", "head"):
+    if name in ("lens", "lens.stem", "act", "up", "head_depthwise", "head_norm", "head"):
         return True
     part, _, layer = name.partition(".")
     inside = layer.partition(".")[2]
     return (
         part in ("trunk", "finish")
         and layer != ""
-        and inside in ("", "act", "conv1.conv", "conv2", "conv2.conv", "project")
+        and inside in ("", "act", "conv1.conv", "conv2", "conv2.conv", "project", "norm")
     )
 
 
