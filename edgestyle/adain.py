@@ -310,8 +310,8 @@ class StyledInvertedResidual(InvertedResidual):
         if self.modulation is None:  # it has been folded
             return x + y
         scale, shift = self.modulation(code)
-        y = y * scale + shift
-        return x + y
+        styled: Tensor = x + (y * scale + shift)
+        return styled
 
     @torch.no_grad()
     def fold(self, code: Tensor) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import torch
@@ -92,17 +92,19 @@ def _fine_norms(net: Conditional) -> list[AdaptiveNorm]:
     return [*blocks, *([net.head_norm] if net.head_norm is not None else [])]
 
 
-def _modulations(net: Conditional, styles: Tensor) -> Iterable[tuple[Tensor, Tensor]]:
+def _modulations(net: Conditional, styles: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """What a network without those norms does in their place to what convolutions without a bias give: scales and
     shifts (S, C).
     """
-    plain = torch.ones(len(styles), net.config.width)
     for block in net.finish:
         assert isinstance(block, StyledInvertedResidual)  # noqa: S101  # for mypy
-        folded = block.modulation is None
-        scale, shift = (plain, 0 * plain) if folded else block.modulation(styles[:, :, None, None])
-        yield scale.flatten(1), scale.flatten(1) * block.project.bias + shift.flatten(1)
-    yield plain, plain * net.head_depthwise.bias
+        scale, shift = torch.ones(len(styles), net.config.width), torch.zeros(len(styles), net.config.width)
+        if block.modulation is not None:
+            scale, shift = (value.flatten(1) for value in block.modulation(styles[:, :, None, None]))
+        assert block.project.bias is not None  # noqa: S101  # for mypy
+        yield scale, scale * block.project.bias + shift
+    assert net.head_depthwise.bias is not None  # noqa: S101  # for mypy
+    yield torch.ones(len(styles), net.config.width), net.head_depthwise.bias.expand(len(styles), -1)
 
 
 def _statistics(norm: AdaptiveNorm, net: Conditional, photos: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
