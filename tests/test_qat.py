@@ -121,7 +121,7 @@ def test_gradients_pass_through_the_rounding(small: nn.Module, calibration: Cali
 def test_fine_tuning_brings_the_int8_picture_nearer(small: nn.Module, seen: list[images.Image]) -> None:
     told: list[QatProgress] = []
     config = QatConfig(
-        steps=200, batch=4, crop=64, context=0, scales=(64, 64), learning_rate=1e-2, start_weight=0, ranges_every=10
+        steps=200, batch=4, crop=64, scales=(64, 64), learning_rate=1e-2, start_weight=0, ranges_every=10
     )
     tuned = fine_tune(small, _crops(seen), seen, config, report=told.append)
     assert [progress.step for progress in told] == list(range(1, 201))
@@ -130,7 +130,7 @@ def test_fine_tuning_brings_the_int8_picture_nearer(small: nn.Module, seen: list
 
 
 def test_fine_tuning_keeps_the_picture(small: nn.Module, seen: list[images.Image]) -> None:
-    config = QatConfig(steps=10, batch=2, crop=64, context=0, scales=(64, 64), learning_rate=1e-3, start_weight=5000)
+    config = QatConfig(steps=10, batch=2, crop=64, scales=(64, 64), learning_rate=1e-3, start_weight=5000)
     tuned = fine_tune(small, _crops(seen), seen, config)
     with torch.inference_mode():
         pairs = [(tuned(torch.from_numpy(p)).numpy(), small(torch.from_numpy(p)).numpy()) for p in seen]
@@ -148,16 +148,14 @@ def _int8_db(net: nn.Module, seen: list[images.Image]) -> float:
         return float(np.mean([measure(simulation(x).numpy(), net(x).numpy()).psnr_db for x in tensors]))
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"steps": 0}, {"batch": 0}, {"ranges_every": 0}, {"crop": 60}, {"crop": 8}, {"context": 4}]
-)
+@pytest.mark.parametrize("wrong", [{"steps": 0}, {"batch": 0}, {"ranges_every": 0}, {"crop": 60}, {"crop": 8}])
 def test_impossible_settings_are_told(wrong: dict[str, int]) -> None:
     with pytest.raises(ConfigError, match="it must be"):
         QatConfig(**wrong)
 
 
 def test_a_checkpoint_keeps_its_record(tiny_checkpoint: Checkpoint, tmp_path: Path, seen: list[images.Image]) -> None:
-    config = QatConfig(steps=2, batch=1, crop=64, context=8, scales=(64, 64))
+    config = QatConfig(steps=2, batch=1, crop=64, scales=(64, 64))
 
     def perceive(pictures: torch.Tensor, photos: torch.Tensor) -> torch.Tensor:
         return (pictures - photos).square().mean((1, 2, 3))

@@ -358,6 +358,8 @@ def test_several_paintings_in_one_network(
         (["--perceptual", "none.npz"], "none.npz"),
         (["--crop", "100"], "multiple of 8"),
         (["--preserve-color", "hue"], "hue"),
+        (["--stability-weight", "-1"], "stability_weight is -1.0; it must be 0 or more"),
+        (["--qat", "--stability-weight", "1"], "--stability-weight is for training"),
     ],
 )
 def test_bad_requests_are_one_line(

@@ -61,10 +61,10 @@ class TrainConfig:
     """Crops in a batch, of each process."""
     crop: int = 256
     """Side in pixels of what the losses see of a crop; a multiple of 8."""
-    context: int = 48
-    """Pixels around it that only the network sees, on average; a multiple of 8. Zero padding tells a network where the
-    border is, and it would soon frame every picture with whatever serves the Gram matrices best. What the losses see
-    lies anywhere inside, so that the border is looked at now and then."""
+    context: int = 8
+    """Pixels around it that only the network sees, on average; a multiple of 8. What the losses see lies anywhere in
+    it, so that they look at as large a share of the outer 16 pixels, where zero padding tells a network of the border,
+    as a picture of 512x512 has. Networks that were shown less had twice the style loss in whole pictures."""
     shift: int = 40
     """Pixels by which a photo is moved, at most, to see how steady its picture is. A network that works at 1/8 of the
     size can please the Gram matrices with one pattern in every 8x8 pixels, and frame the picture, both wherever the

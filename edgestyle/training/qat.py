@@ -61,8 +61,6 @@ class QatConfig:
     batch: int = 2
     crop: int = 256
     """Side of the crops in pixels; a multiple of 8."""
-    context: int = 32
-    """Pixels around it that only the networks see, so that nothing is learned of the border; a multiple of 8."""
     scales: tuple[int, int] = (352, 576)
     """Short side of the photos that crops are cut from, drawn evenly between the two."""
     int8_weight: float = 3000.0
@@ -82,8 +80,6 @@ class QatConfig:
     def __post_init__(self) -> None:
         counts = {name: getattr(self, name) for name in ("steps", "batch", "perceive_every", "ranges_every")}
         check_batches(self.crop, **counts)
-        if self.context % 8 or self.context < 0:
-            raise ConfigError(f"context is {self.context}; it must be a multiple of 8")
 
     def rate(self, step: int) -> float:
         """Learning rate at `step`."""
@@ -136,7 +132,7 @@ def fine_tune(
             integers = _in_integers(net, calibration_photos)
         for group in optimizer.param_groups:
             group["lr"] = config.rate(step)
-        batch = photos.crops(config.batch, config.crop + 2 * config.context, config.scales, generator)
+        batch = photos.crops(config.batch, config.crop, config.scales, generator)
         looks = perceive if step % config.perceive_every == 0 else None
         total, errors = _losses(config, batch if looks else flattened(batch, generator), start, net, integers, looks)
         if not torch.isfinite(total):
@@ -238,7 +234,6 @@ def _losses(
         weights[0] = config.flat_weight
     total = config.int8_weight * (int8_errors * weights).mean() + config.start_weight * start_error
     if perceive:
-        part = slice(config.context, config.context + config.crop)
         with devices.autocast():
-            total = total + perceive(rounded[..., part, part], batch[..., part, part]).mean()
+            total = total + perceive(rounded, batch).mean()
     return total, (int8_errors.mean().item(), start_error.item())
