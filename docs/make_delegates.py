@@ -28,7 +28,7 @@ from edgestyle.quiet import quiet
 
 PAGE = Path(__file__).with_name("delegates.md")
 SIDE = 32
-MODELS = "great_wave", "adain"
+MODELS = "starry_night", "adain"
 FORMATS = ("tflite", "fp32"), ("tflite", "fp16"), ("onnx", "fp32")
 """Of the zoo's networks: target and scheme."""
 

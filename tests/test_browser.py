@@ -20,6 +20,7 @@ from edgestyle import registry
 from edgestyle.browser import Measurement, chromium, measure, tab
 from edgestyle.checkpoint import Checkpoint
 from edgestyle.cli import main
+from edgestyle.drift import psnr
 from edgestyle.errors import CheckError, UnavailableError, UsageError
 from edgestyle.exporting import contract_for
 from edgestyle.feedforward import FeedForward
@@ -67,7 +68,7 @@ def photo() -> Image:
 
 
 def psnr_db(a: Image, b: Image) -> float:
-    return float(-10 * np.log10(np.square(a.astype(np.float64) - b).mean()))
+    return psnr(float(np.square(a.astype(np.float64) - b).mean()))
 
 
 # The runners ---------------------------------------------------------------------------------------------------------
