@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from edgestyle import colors, images
+from edgestyle import colors, images, precision
 from edgestyle.errors import CheckError, ConfigError
 from edgestyle.images import Image
 from edgestyle.losses import LossConfig, PerceptualLoss
@@ -28,6 +28,9 @@ SMALLEST = 32
 _CHUNK = 10
 """Iterations between two reports."""
 _HISTORY = 20
+_RANGE_WEIGHT = 300.0
+"""Of the squared distance from what can be shown. Without it a picture goes beyond black and white, which is cut off in
+the end: The Great Wave at 256x256 then had 1.6 times the loss that it ended with."""
 
 
 @dataclass(frozen=True)
@@ -86,15 +89,19 @@ def optimize(
 
 
 def _descend(start: Tensor, photo: Tensor, loss: PerceptualLoss, iterations: int) -> Iterator[Step]:
-    """L-BFGS at one size; pictures are as the optimiser has them, colours beyond black and white included."""
+    """L-BFGS at one size; pictures are as the optimiser has them, colours just beyond black and white included."""
     x = start.detach().clone().requires_grad_(True)
     optimizer = torch.optim.LBFGS([x], history_size=_HISTORY, line_search_fn="strong_wolfe", tolerance_change=0.0)
-    seen, aim = [0.0, 0.0], loss.aim(photo)  # once: neither changes with the picture
+    seen = [0.0, 0.0]
+    with precision.autocast():
+        aim = loss.aim(photo)  # once: it does not change with the picture
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        losses = loss(x, photo, aim=aim)
-        total = loss.weighted(losses).sum()
+        with precision.autocast():
+            losses = loss(x, photo, aim=aim)
+        beyond = (x - x.clamp(0, 1)).square().mean()
+        total = loss.weighted(losses).sum() + _RANGE_WEIGHT * beyond
         total.backward()  # type: ignore[no-untyped-call]
         seen[:] = losses.content.item(), losses.style.item()
         return total

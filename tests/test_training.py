@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 import torch
 
-from edgestyle import checkpoint, images
+from edgestyle import checkpoint, images, precision
 from edgestyle.cli import main
 from edgestyle.errors import CheckError, ConfigError, ImageError, UsageError
 from edgestyle.feedforward import FeedForward, FeedForwardConfig
 from edgestyle.losses import PerceptualLoss
 from edgestyle.perceptual import student
-from edgestyle.training import devices, loop, state
+from edgestyle.training import loop, state
 from edgestyle.training.initialisation import unit_variance
 from edgestyle.training.loop import LOSS, Progress, Run, TrainConfig, draw_styles, train
 from edgestyle.training.photos import Photos, flattened, load_painting
@@ -420,22 +420,22 @@ def test_a_run_that_goes_on_keeps_the_precision_it_began_with(
     out = tmp_path / "out"
     command = ["train", "--style", str(painting), "--photos", str(photo_folder), "--out", str(out), *SETTINGS]
     command += ["--from", str(tiny_checkpoint.folder)]
-    monkeypatch.setattr(devices, "faster", lambda _: "bf16")
+    monkeypatch.setattr(precision, "faster", lambda _: "bf16")
     assert main([*command, "--steps", "1"]) == 0
-    monkeypatch.setattr(devices, "faster", lambda _: "fp32")
+    monkeypatch.setattr(precision, "faster", lambda _: "fp32")
     assert main([*command, "--steps", "2"]) == 0
     assert state.settings(out)["precision"] == "bf16"
     assert main([*command, "--steps", "3", "--precision", "fp32"]) == 2
 
 
 def test_only_a_cpu_has_to_be_asked_which_precision_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert devices.faster("cpu") in ("bf16", "fp32")
-    monkeypatch.setattr(devices, "_faster_on_cpu", lambda: "fp32")
-    assert (devices.faster("cpu"), devices.faster("cuda"), devices.faster("mps")) == ("fp32", "bf16", "bf16")
-    with devices.autocast():
+    assert precision.faster("cpu") in ("bf16", "fp32")
+    monkeypatch.setattr(precision, "_faster_on_cpu", lambda: "fp32")
+    assert (precision.faster("cpu"), precision.faster("cuda"), precision.faster("mps")) == ("fp32", "bf16", "bf16")
+    with precision.autocast():
         assert not torch.is_autocast_enabled("cpu")
-    monkeypatch.setattr(devices, "_faster_on_cpu", lambda: "bf16")
-    with devices.autocast():
+    monkeypatch.setattr(precision, "_faster_on_cpu", lambda: "bf16")
+    with precision.autocast():
         assert torch.is_autocast_enabled("cpu")
 
 

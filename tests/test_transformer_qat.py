@@ -128,11 +128,11 @@ def test_integers_come_nearer_to_floats(pair: AdaIN, photos: Photos, codes: Tens
 
 
 def test_pictures_are_looked_at_now_and_then(pair: AdaIN, photos: Photos, codes: Tensor) -> None:
-    config = replace(CONFIG, steps=5, perceive_every=3, context=16)
+    config = replace(CONFIG, steps=5, perceive_every=3)
     looked: list[list[int]] = []
 
     def darker(pictures: Tensor, crops: Tensor, chosen: list[int]) -> Tensor:
-        assert pictures.shape == crops.shape == (2, 3, 32, 32)
+        assert pictures.shape == crops.shape == (2, 3, CONFIG.crop, CONFIG.crop)
         looked.append(chosen)
         return 10 * pictures.mean()
 

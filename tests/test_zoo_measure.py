@@ -29,7 +29,8 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> zoo.Bench:
     monkeypatch.setattr(score, "SIZE", 64)
     for name, photo in images.sample_photos().items():
         images.write(tmp_path / f"{name}.png", images.centre_crop(photo, (80, 80)))
-    return zoo.Bench(student(), [tmp_path / "rocket.png", tmp_path / "chelsea.png"], tmp_path, gatys=1, iterations=2)
+    photos = [tmp_path / "rocket.png", tmp_path / "chelsea.png"]
+    return zoo.Bench(student(), photos, tmp_path, gatys=1, iterations=2, optimised=tmp_path / "gatys")
 
 
 @pytest.fixture
@@ -62,6 +63,19 @@ def test_every_style_is_scored_beside_gatys(many: checkpoint.Checkpoint, bench: 
     with torch.inference_mode():
         photo = torch.from_numpy(images.centre_crop(images.read(bench.photos[0]), (64, 64)))
         torch.testing.assert_close(torch.from_numpy(alone), expected(photo))
+
+
+def test_a_picture_is_optimised_once(many: checkpoint.Checkpoint, bench: zoo.Bench) -> None:
+    first = zoo.measure(many, bench)
+    kept = sorted(bench.optimised.iterdir())
+    assert [path.name for path in kept] == ["astronaut-rocket-2.png", "coffee-rocket-2.png"]
+    written = [path.stat().st_mtime_ns for path in kept]
+    assert zoo.measure(many, bench) == first
+    assert [path.stat().st_mtime_ns for path in kept] == written
+    images.write(kept[1], images.read(bench.photos[0])[:, :, :64, :64])
+    again = zoo.measure(many, bench)["styles"]
+    assert again["coffee"]["gatys"] != first["styles"]["coffee"]["gatys"]  # it is the file that is scored
+    assert again["astronaut"]["gatys"] == first["styles"]["astronaut"]["gatys"]
 
 
 def test_numbers_are_kept_beside_those_of_other_commands(many: checkpoint.Checkpoint) -> None:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from edgestyle.learned import Learned
     from edgestyle.losses import LossConfig
     from edgestyle.manifest import Style
+    from edgestyle.precision import Precision
     from edgestyle.training.any_painting import Paintings
-    from edgestyle.training.devices import Precision
     from edgestyle.training.loop import Progress, Run, TrainConfig
     from edgestyle.training.photos import Photos
     from edgestyle.training.qat import QatProgress
@@ -243,10 +243,9 @@ def _fine_tune_several(args: argparse.Namespace, start: Checkpoint) -> int:
     """Quantization-aware training of a conditional network of several paintings."""
     import torch
 
-    from edgestyle import perceptual
+    from edgestyle import perceptual, precision
     from edgestyle.conditional import Conditional
     from edgestyle.losses import PerceptualLoss
-    from edgestyle.training import devices
     from edgestyle.training.loop import TrainConfig
     from edgestyle.training.photos import load_painting
     from edgestyle.training.transformer_qat import TransformerQatConfig, fine_tune
@@ -263,7 +262,7 @@ def _fine_tune_several(args: argparse.Namespace, start: Checkpoint) -> int:
         loss = PerceptualLoss(perceptual.load(args.perceptual, fetched), paintings, _loss(args))
 
     def perceive(pictures: torch.Tensor, crops: torch.Tensor, chosen: Sequence[int]) -> torch.Tensor:
-        with devices.autocast():
+        with precision.autocast():
             return loss.objective(pictures, crops, styles[chosen]).mean()
 
     _fine_tuned(args, start, config, lambda report: fine_tune(net, net, photos, styles, config, perceive, report))
@@ -488,13 +487,14 @@ def _config(args: argparse.Namespace, start: Checkpoint | None, first: Learned |
 
 def _precision(args: argparse.Namespace) -> Precision:
     """What --precision names; a run that goes on keeps its own, bit for bit."""
-    from edgestyle.training import devices, state
+    from edgestyle import precision
+    from edgestyle.training import state
 
     if args.precision != "auto":
         given: Precision = args.precision
         return given
     kept: Precision | None = state.settings(args.out).get("precision") if args.out else None
-    return kept or devices.faster(args.accelerator)
+    return kept or precision.faster(args.accelerator)
 
 
 def _any_painting(args: argparse.Namespace) -> int:

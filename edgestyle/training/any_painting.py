@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from edgestyle import images, styling
+from edgestyle import images, precision, styling
 from edgestyle.adain import AdaIN, AdaINConfig
 from edgestyle.checkpoint import CheckpointConfig
 from edgestyle.errors import CheckError, ConfigError, ImageError, UsageError
@@ -39,7 +39,7 @@ from edgestyle.losses import (
     total_variation,
 )
 from edgestyle.perceptual import PerceptualNetwork
-from edgestyle.training import devices, state
+from edgestyle.training import state
 from edgestyle.training.loop import deferred_interrupt, update_average
 from edgestyle.training.photos import Photos, load_painting
 from edgestyle.training.record import machine
@@ -63,7 +63,7 @@ class AnyPaintingConfig:
     """Crops in a batch, each with a painting of its own."""
     crop: int = 208
     """Side in pixels of what the losses see of a crop; a multiple of 8."""
-    context: int = 24
+    context: int = 8
     """Pixels around it that only the network sees, on average; a multiple of 8."""
     shift: int = 40
     """Pixels by which the photos are moved, at most, to see how steady their pictures are; see `loop.TrainConfig`."""
@@ -194,7 +194,7 @@ class AnyPaintingRun:
         wide = photos.crops(config.batch, side + config.shift, config.scales, self.generator)
         seen = wide[:, :, :side, :side]
         views = torch.stack([paintings.view(index, self.generator) for index in chosen])
-        with devices.autocast():
+        with precision.autocast():
             code = self.net.encoder(views.to(memory_format=torch.channels_last))
             whole = self.net.transformer(seen, code).float()
             moved = wide[:, :, down : down + side, right : right + side]
@@ -215,7 +215,7 @@ class AnyPaintingRun:
     def _identity(self, photos: Photos) -> Tensor:
         """How far photos are from what the code of the photo itself makes of them."""
         crops = photos.crops(self.config.batch, 128, self.config.scales, self.generator)
-        with devices.autocast():
+        with precision.autocast():
             again: Tensor = self.net.transformer(crops, crops.new_zeros(len(crops), self.config.network.code))
         return (again.float() - crops).abs().mean()
 
@@ -305,7 +305,7 @@ def objective(
     """What training makes small but for what needs the network: of pictures, photos and the indices of paintings."""
 
     def judge(pictures: Tensor, photos: Tensor, chosen: Sequence[int]) -> Tensor:
-        with devices.autocast():
+        with precision.autocast():
             content, distances = compare(network, pictures, photos, [paintings.grams(index) for index in chosen])
         style, variation = torch.log1p(distances).sum(1), total_variation(pictures)
         seen = {"content": content, "style": style, "variation": variation, "lattice": lattice_loss(pictures)}

@@ -26,6 +26,8 @@ from edgestyle.training.photos import Photos
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+    from edgestyle.precision import Precision
+
 FREE = ("steps", "minutes", "learning_rate")
 """Settings that a run may be gone on with though they have changed."""
 _PATIENCE = 200
@@ -77,7 +79,7 @@ class TrainConfig:
     """Adam's, after a warm-up of 100 steps; it falls to zero over the last 40 % of the run."""
     identity_steps: int = 400
     """Steps of learning to repeat the photo, before the painting comes in."""
-    precision: devices.Precision = "bf16"
+    precision: Precision = "bf16"
     seed: int = 0
 
     def __post_init__(self) -> None:

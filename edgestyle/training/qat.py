@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from edgestyle import checkpoint
+from edgestyle import checkpoint, precision
 from edgestyle.adain import AdaIN
 from edgestyle.checkpoint import Checkpoint
 from edgestyle.drift import psnr
@@ -30,7 +30,6 @@ from edgestyle.images import Image
 from edgestyle.learned import Learned, deploy
 from edgestyle.quantization.calibration import calibrate
 from edgestyle.quantization.simulation import Simulation
-from edgestyle.training import devices
 from edgestyle.training.photos import Photos, flattened
 
 SIZE = (512, 512)
@@ -64,7 +63,11 @@ class QatConfig:
     scales: tuple[int, int] = (352, 576)
     """Short side of the photos that crops are cut from, drawn evenly between the two."""
     int8_weight: float = 3000.0
-    """How much the squared error of the int8 picture against the float picture counts: at 36 dB, 0.75."""
+    """How much the squared error of the int8 picture against the float picture counts: at 36 dB, 0.75, less what is
+    tolerated."""
+    tolerated_db: float = 42.0
+    """PSNR of the int8 picture that is good enough: only what is worse counts. Most networks reach it on ordinary
+    photos from the start, and would give up strokes there for what nobody sees."""
     flat_weight: float = 8.0
     """By how much more it counts in a flat photo."""
     start_weight: float = 100.0
@@ -232,8 +235,9 @@ def _losses(
     weights = torch.ones_like(int8_errors)
     if not perceive:
         weights[0] = config.flat_weight
-    total = config.int8_weight * (int8_errors * weights).mean() + config.start_weight * start_error
+    excess = (int8_errors - 10 ** (-config.tolerated_db / 10)).clamp_min(0)
+    total = config.int8_weight * (excess * weights).mean() + config.start_weight * start_error
     if perceive:
-        with devices.autocast():
+        with precision.autocast():
             total = total + perceive(rounded, batch).mean()
     return total, (int8_errors.mean().item(), start_error.item())

@@ -22,11 +22,11 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from edgestyle import precision
 from edgestyle.adain import AdaIN, Transformer
 from edgestyle.drift import psnr
 from edgestyle.errors import CheckError
 from edgestyle.learned import Learned, deploy
-from edgestyle.training import devices
 from edgestyle.training.photos import Photos, flattened
 from edgestyle.training.qat import QatProgress, check_batches
 
@@ -51,8 +51,6 @@ class TransformerQatConfig:
     """By how much more it counts in the flat photo."""
     perceive_every: int = 4
     """Steps after which content and style are looked at: that costs ten times as much as all else."""
-    context: int = 24
-    """Pixels at the border of a crop that are not looked at then."""
     learning_rate: float = 1e-3
     """Adam's; it falls to zero over the second half."""
     seed: int = 0
@@ -162,8 +160,7 @@ def fine_tune(
         chosen = torch.randint(len(codes), (config.batch,), generator=generator).tolist()
         if perceive and step % config.perceive_every == 0:
             total, errors, rounded = _losses(config, batch, codes[chosen], aim, net, rounding)
-            inside = slice(config.context, config.crop - config.context)
-            total = total + perceive(rounded[..., inside, inside], batch[..., inside, inside], chosen)
+            total = total + perceive(rounded, batch, chosen)
         else:
             batch, varied = flattened(batch, generator), _varied(codes, chosen, generator, photo_at_zero)
             total, errors, _ = _losses(config, batch, varied, aim, net, rounding)
@@ -210,7 +207,7 @@ def _losses(
     config: TransformerQatConfig, batch: Tensor, codes: Tensor, aim: nn.Module, net: nn.Module, rounding: Rounding
 ) -> tuple[Tensor, tuple[float, float], Tensor]:
     """What is to become small; two squared errors, of the rounded picture and of the float one; the rounded picture."""
-    with devices.autocast():
+    with precision.autocast():
         with torch.no_grad():
             wanted = aim(batch, codes).float()
         floats = net(batch, codes).float()

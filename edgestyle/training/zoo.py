@@ -23,6 +23,7 @@ from torch import nn
 from edgestyle import checkpoint, images, score
 from edgestyle.checkpoint import Checkpoint
 from edgestyle.errors import UsageError
+from edgestyle.files import make_folder
 from edgestyle.losses import PerceptualLoss
 from edgestyle.optimize import OptimizeConfig, optimize
 from edgestyle.perceptual import VGG19, PerceptualNetwork, find_vgg_weights
@@ -51,6 +52,8 @@ class Bench:
     gatys: int = 0
     """Photos that are also optimised, one by one: minutes each."""
     iterations: int = 300
+    optimised: Path = Path("build/gatys")
+    """Folder that optimised pictures are kept in: they do not change with a network, and take minutes each."""
 
     def loss(self, style: str) -> PerceptualLoss:
         """Distance from a painting.
@@ -131,18 +134,27 @@ def judge(painter: Painter, style: str, bench: Bench) -> dict[str, Any]:
 
 def _reference(ours: Sequence[Score], style: str, bench: Bench) -> dict[str, Any]:
     """Gatys' optimisation on the first photos, and how many times its loss ours is there."""
-    painting = load_painting(bench.painting(style), score.SIZE)
-    loss, config = PerceptualLoss(bench.network, painting), OptimizeConfig(iterations=bench.iterations)
-    found = []
+    loss, found = bench.loss(style), []
     for path in bench.photos[: len(ours)]:
-        photo = torch.from_numpy(score.square(path))
-        *_, last = optimize(photo, painting, bench.network, config)
+        picture, photo = (torch.from_numpy(image) for image in (_optimised(path, style, bench), score.square(path)))
         with torch.inference_mode():
-            losses = loss(last.picture, photo)
+            losses = loss(picture, photo)
         found.append(Score(losses.content.item(), losses.style.item()))
     theirs = score.mean(found)
     ratio = round(score.mean(list(ours)).total / theirs.total, 3)
-    return {**_numbers(theirs), "photos": len(found), "iterations": config.iterations, "ours_over_gatys": ratio}
+    return {**_numbers(theirs), "photos": len(found), "iterations": bench.iterations, "ours_over_gatys": ratio}
+
+
+def _optimised(path: Path, style: str, bench: Bench) -> images.Image:
+    """The picture that Gatys' optimisation makes of a photo, out of its file, which is made if there is none."""
+    picture = bench.optimised / f"{style}-{path.stem}-{bench.iterations}.png"
+    if not picture.is_file():
+        painting = load_painting(bench.painting(style), score.SIZE)
+        config = OptimizeConfig(iterations=bench.iterations)
+        *_, last = optimize(torch.from_numpy(score.square(path)), painting, bench.network, config)
+        make_folder(bench.optimised)
+        images.write(picture, last.picture.numpy())
+    return images.read(picture)
 
 
 def peers(style: str, folder: Path | None) -> Iterable[Path]:
@@ -183,6 +195,13 @@ def main() -> None:
     parser.add_argument("--photos", type=int, metavar="N", help="default: all")
     parser.add_argument("--gatys", type=int, default=0, metavar="N", help="photos to optimise too; minutes each")
     parser.add_argument("--iterations", type=int, default=300, metavar="N", help="of L-BFGS; default 300")
+    parser.add_argument(
+        "--optimised",
+        type=Path,
+        default=Bench.optimised,
+        metavar="FOLDER",
+        help="keeps what --gatys makes, to be made once; default %(default)s",
+    )
     parser.add_argument("models", nargs="*", metavar="MODEL", help="default: every network of the zoo")
     args = parser.parse_args()
     bench = Bench(
@@ -193,6 +212,7 @@ def main() -> None:
         args.peers,
         args.gatys,
         args.iterations,
+        args.optimised,
     )
     for found in map(checkpoint.find, args.models) if args.models else checkpoint.zoo():
         print(f"measuring {found.name}", file=sys.stderr, flush=True)  # noqa: T201  # a tool of our own
