@@ -170,3 +170,10 @@ def test_a_network_of_several_paintings_is_tuned_with_their_blends(pair: AdaIN, 
     assert tuned.config == net.config
     torch.testing.assert_close(torch.cat(seen).sum(1), torch.ones(2 * 3 * 12))  # weights of paintings add up to 1
     assert any((row > 0).sum() == 2 for row in torch.cat(seen))
+
+
+def test_what_is_good_enough_is_left_as_it_is(pair: AdaIN, photos: Photos, codes: Tensor) -> None:
+    net = from_codes(pair.transformer, codes)
+    tuned = fine_tune(net, net, photos, torch.eye(len(codes)), replace(CONFIG, tolerated_db=0))
+    for before, after in zip(net.parameters(), tuned.parameters(), strict=True):
+        torch.testing.assert_close(before, after, rtol=0, atol=0)

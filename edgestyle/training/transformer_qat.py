@@ -47,6 +47,8 @@ class TransformerQatConfig:
     """Short side of the photos that crops are cut from, drawn evenly between the two."""
     int8_weight: float = 4.0
     """How much the rounded picture against the float one counts, to the float one against that of the start."""
+    tolerated_db: float = 42.0
+    """PSNR of the rounded picture that is good enough: only those that are worse count, see `qat.QatConfig`."""
     flat_weight: float = 8.0
     """By how much more it counts in the flat photo."""
     perceive_every: int = 4
@@ -218,8 +220,9 @@ def _losses(
         plain, batch, wanted
     )  # strength 0 is the photo, whatever the teacher makes of it
     int8_error = rounded - floats
-    weight = torch.ones(len(batch), 1, 1, 1)
-    weight[0] = math.sqrt(config.flat_weight)
+    is_worse = int8_error.detach().square().mean((1, 2, 3), keepdim=True) > 10 ** (-config.tolerated_db / 10)
+    weight = is_worse.float()
+    weight[0] *= math.sqrt(config.flat_weight)
     total = _error(start_error) + config.int8_weight * _error(int8_error * weight)
     return total, (int8_error.square().mean().item(), start_error.square().mean().item()), rounded
 
