@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
-from edgestyle.cli import interrupts, output
+from edgestyle.cli import fine_tune, output, train_any, train_options
 from edgestyle.errors import UsageError
 
 if TYPE_CHECKING:
@@ -14,20 +14,13 @@ if TYPE_CHECKING:
 
     from lightning_fabric import Fabric
 
-    from edgestyle.adain import AdaIN
     from edgestyle.checkpoint import Checkpoint
     from edgestyle.conditional import Conditional
     from edgestyle.learned import Learned
-    from edgestyle.losses import LossConfig
     from edgestyle.manifest import Style
     from edgestyle.precision import Precision
-    from edgestyle.training.any_painting import Paintings
     from edgestyle.training.loop import Progress, Run, TrainConfig
     from edgestyle.training.photos import Photos
-    from edgestyle.training.qat import QatProgress
-    from edgestyle.training.transformer_qat import TransformerQatConfig
-
-    Report: TypeAlias = Callable[[QatProgress], None]
 
 EPILOG = """\
 examples:
@@ -46,8 +39,6 @@ Nothing is downloaded: pictures are compared by a small network that comes with 
 The same command again goes on where it stopped; Ctrl-C saves first. --out can be used as --model at any time, and
 contact_sheet.jpg in it shows how far it is.
 """
-MANY_STEPS = 1_000_000
-"""With --minutes alone, it is the time that ends a run."""
 
 
 def add(subparsers: Any) -> None:
@@ -152,11 +143,9 @@ def run(args: argparse.Namespace) -> int:
     """Train, or go on training, or fine-tune for int8."""
     _refuse_what_does_nothing(args)
     if args.family == "adain":
-        return _any_painting(args)
+        return train_any.run(args)
     if args.qat:
-        return _fine_tune(args)
-    if args.calibration:
-        raise UsageError("--calibration goes with --qat: only integers have ranges that are found on photos")
+        return fine_tune.run(args)
     from edgestyle import perceptual
     from edgestyle.files import make_folder
     from edgestyle.losses import PerceptualLoss
@@ -165,8 +154,8 @@ def run(args: argparse.Namespace) -> int:
     from edgestyle.training.photos import load_painting
 
     args.out = args.out or Path("runs") / args.style[0].stem
-    styles, start = _styles(args), _start(args)
-    photos = _loaded(args, TrainConfig.dark)
+    styles, start = _styles(args), train_options.start(args)
+    photos = train_options.photos(args, TrainConfig.dark)
     first_net = _first(args, start, photos)
     config = _config(args, start, first_net)
     paintings = [load_painting(path, config.style_size) for path in args.style]
@@ -199,169 +188,18 @@ def _refuse_what_does_nothing(args: argparse.Namespace) -> None:
     """Refuse options that the kind of training asked for would ignore."""
     if args.width is not None and not (args.family == "adain" and args.qat):
         raise UsageError("--width goes with --family adain --qat, which cuts a narrower network out of that of --from")
+    if args.family == "adain" and args.preserve_color != "no":
+        raise UsageError("--preserve-color is for networks that learn their paintings, not --family adain")
+    if args.family == "adain" and args.calibration:
+        raise UsageError("--calibration is for networks that learn their paintings: --family adain has ranges for all")
+    if args.calibration and not args.qat:
+        raise UsageError("--calibration goes with --qat: only integers have ranges that are found on photos")
     if args.qat and args.minutes:
         raise UsageError("--minutes is for training; --qat takes --steps, which say how fast its learning rate falls")
     if args.qat and args.stability_weight is not None:
         raise UsageError(
             "--stability-weight is for training; --qat holds a network to the pictures that it paints already"
         )
-
-
-def _fine_tune(args: argparse.Namespace) -> int:
-    """Quantization-aware training of the network of --from."""
-    from edgestyle import perceptual
-    from edgestyle.files import make_folder
-    from edgestyle.losses import PerceptualLoss
-    from edgestyle.quantization import photos as calibration_photos
-    from edgestyle.training.loop import TrainConfig
-    from edgestyle.training.photos import load_painting
-    from edgestyle.training.qat import SIZE, QatConfig, fine_tune_checkpoint
-
-    start = _trained(args)
-    known = [style.name for style in start.config.styles]
-    if len(args.style) != len(known):
-        raise UsageError(
-            f"{start.name} has learned {len(known)} painting(s); give a --style for each, in order: {', '.join(known)}"
-        )
-    if len(known) > 1:
-        return _fine_tune_several(args, start)
-    config = QatConfig(batch=args.batch, crop=args.crop, seed=args.seed, **_given(args, "steps", "learning_rate"))
-    paintings = [load_painting(path, args.style_size) for path in args.style]
-    photos = _loaded(args, TrainConfig.dark)
-    ranges = calibration_photos.load(args.calibration, SIZE)
-    make_folder(args.out)
-    with output.download() as fetched:
-        loss = PerceptualLoss(perceptual.load(args.perceptual, fetched), paintings, _loss(args))
-    with output.steps("fine-tuning for int8", config.steps) as update:
-        fine_tune_checkpoint(start, args.out, photos, ranges, config, loss.objective, _drift(update))
-    output.say(f"{args.out}")
-    output.say(f"\nnext:\n  edgestyle export --model {args.out} --target all --quantize int8")
-    return 0
-
-
-def _fine_tune_several(args: argparse.Namespace, start: Checkpoint) -> int:
-    """Quantization-aware training of a conditional network of several paintings."""
-    import torch
-
-    from edgestyle import perceptual, precision
-    from edgestyle.conditional import Conditional
-    from edgestyle.losses import PerceptualLoss
-    from edgestyle.training.loop import TrainConfig
-    from edgestyle.training.photos import load_painting
-    from edgestyle.training.transformer_qat import TransformerQatConfig, fine_tune
-
-    net = start.network()
-    if not isinstance(net, Conditional):
-        raise UsageError(f"{start.name} is fine-tuned painting by painting; first make networks of one ('specialize')")
-    if args.calibration:
-        raise UsageError("--calibration is for networks of one painting: those of several have ranges for all")
-    config = TransformerQatConfig(**_given(args, "batch", "crop", "seed", "steps", "learning_rate"))
-    paintings = [load_painting(path, args.style_size) for path in args.style]
-    photos, styles = _loaded(args, TrainConfig.dark), torch.eye(len(paintings))
-    with output.download() as fetched:
-        loss = PerceptualLoss(perceptual.load(args.perceptual, fetched), paintings, _loss(args))
-
-    def perceive(pictures: torch.Tensor, crops: torch.Tensor, chosen: Sequence[int]) -> torch.Tensor:
-        with precision.autocast():
-            return loss.objective(pictures, crops, styles[chosen]).mean()
-
-    _fine_tuned(args, start, config, lambda report: fine_tune(net, net, photos, styles, config, perceive, report))
-    output.say(
-        f"\nnext:\n  edgestyle export --model {args.out} --style-weights {start.config.styles[0].name} --quantize int8"
-    )
-    return 0
-
-
-def _fine_tune_pair(args: argparse.Namespace) -> int:
-    """Quantization-aware training of the pair of --from, narrower if --width says so."""
-    import copy
-
-    from edgestyle import images, perceptual
-    from edgestyle.training.any_painting import AnyPaintingConfig, Paintings, objective
-    from edgestyle.training.narrowing import narrow
-    from edgestyle.training.transformer_qat import TransformerQatConfig, encode, fine_tune, sample
-
-    start = _trained(args)
-    config = TransformerQatConfig(**_given(args, "batch", "crop", "seed", "steps", "learning_rate"))
-    with output.download() as fetched:
-        network = perceptual.load(args.perceptual, fetched)
-    paintings = Paintings(images.find(args.style), network, args.style_size)
-    perceive = objective(AnyPaintingConfig(style_weight=args.style_weight), network, paintings)
-    photos = _loaded(args, dark=0.35)
-    _list_skipped(photos, paintings)
-    teacher = start.pair()
-    codes = encode(teacher, paintings.squares)
-    pair = narrow(teacher, args.width, *sample(photos, codes, config)) if args.width is not None else teacher
-
-    def tune(report: Report) -> AdaIN:
-        tuned = copy.deepcopy(pair)
-        tuned.transformer = fine_tune(pair.transformer, teacher.transformer, photos, codes, config, perceive, report)
-        return tuned
-
-    _fine_tuned(args, start, config, tune)
-    output.say(f"\nnext:\n  edgestyle export --model {args.out} --style painting.jpg --target tflite --quantize int8")
-    return 0
-
-
-def _fine_tuned(
-    args: argparse.Namespace,
-    start: Checkpoint,
-    config: TransformerQatConfig,
-    tune: Callable[[Report], Conditional | AdaIN],
-) -> None:
-    """Let a network be fine-tuned, with progress, and write it."""
-    import time
-
-    from edgestyle.files import make_folder
-    from edgestyle.training import qat
-
-    began = time.monotonic()
-    last: list[QatProgress] = []
-    make_folder(args.out)
-    with output.steps("fine-tuning for int8", config.steps) as update:
-        drift = _drift(update)
-
-        def report(progress: QatProgress) -> None:
-            last[:] = [progress]
-            drift(progress)
-
-        tuned = tune(report)
-    qat.write(start, args.out, tuned, config, last[0], time.monotonic() - began)
-    output.say(f"{args.out}")
-
-
-def _trained(args: argparse.Namespace) -> Checkpoint:
-    """The network that --qat fine-tunes.
-
-    Raises:
-        UsageError: There is none, or the result would take its place.
-    """
-    start = _start(args)
-    if start is None:
-        raise UsageError("--qat fine-tunes a trained network; name it by --from, and the new one by --out")
-    if args.out is None or args.out.resolve() == start.folder.resolve():
-        raise UsageError("--qat needs an --out other than the network of --from")
-    if (start.config.family == "adain") != (args.family == "adain"):
-        raise UsageError(
-            f"{start.name} is of the {start.config.family} family; --family adain goes with its pairs alone"
-        )
-    return start
-
-
-def _given(args: argparse.Namespace, *names: str) -> dict[str, Any]:
-    """Those of some options that were given."""
-    return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-
-
-def _drift(update: Callable[[int, str], None]) -> Report:
-    """What shows how far a fine-tuning is, and lets Ctrl-C end it."""
-
-    def report(progress: QatProgress) -> None:
-        interrupts.check()
-        drift = f"int8 {progress.int8_db:.1f} dB from float, float {progress.start_db:.1f} dB from the start"
-        update(progress.step, drift)
-
-    return report
 
 
 def _styles(args: argparse.Namespace) -> tuple[Style, ...]:
@@ -385,18 +223,6 @@ def _styles(args: argparse.Namespace) -> tuple[Style, ...]:
         strict=True,
     )
     return tuple(Style(name=name, title=title, artist=artist, year=year) for name, title, artist, year in rows)
-
-
-def _start(args: argparse.Namespace) -> Checkpoint | None:
-    from edgestyle import checkpoint
-
-    return checkpoint.find(args.start) if args.start else None
-
-
-def _judge(args: argparse.Namespace) -> str:
-    """What --perceptual names, as it is kept in the record: a file may lie elsewhere tomorrow."""
-    known: bool = args.perceptual in ("student", "vgg19")
-    return args.perceptual if known else Path(args.perceptual).name
 
 
 def _first(args: argparse.Namespace, start: Checkpoint | None, photos: Photos) -> Learned | None:
@@ -444,21 +270,6 @@ def _at_paintings(start: Checkpoint, files: Sequence[Path]) -> Conditional:
     return from_codes(painter.pair.transformer, torch.from_numpy(np.concatenate(codes)))
 
 
-def _loss(args: argparse.Namespace) -> LossConfig:
-    """What training minimises, as the command line has it."""
-    from dataclasses import replace
-
-    from edgestyle.training.loop import LOSS
-
-    return replace(
-        LOSS,
-        style_weight=args.style_weight,
-        **_given(args, "stability_weight"),
-        content_layers=tuple(args.content_layers.split(",")),
-        preserve_color=args.preserve_color,
-    )
-
-
 def _config(args: argparse.Namespace, start: Checkpoint | None, first: Learned | None) -> TrainConfig:
     """The settings of a run, from the command line and from the network to begin with."""
     from edgestyle.conditional import ConditionalConfig
@@ -470,12 +281,12 @@ def _config(args: argparse.Namespace, start: Checkpoint | None, first: Learned |
     fresh = ConditionalConfig if family == "conditional" else FeedForwardConfig
     return TrainConfig(
         network=first.config if first else fresh(styles=len(args.style)),
-        loss=_loss(args),
-        perceptual=_judge(args),
+        loss=train_options.loss(args),
+        perceptual=train_options.judge(args),
         paintings=tuple(sha256(path) for path in args.style if path.is_file()),
         start=start.sha256() if start else "",
         style_size=args.style_size,
-        steps=args.steps if args.steps is not None else MANY_STEPS if args.minutes else TrainConfig.steps,
+        steps=args.steps if args.steps is not None else train_options.MANY_STEPS if args.minutes else TrainConfig.steps,
         minutes=args.minutes,
         batch=args.batch,
         crop=args.crop,
@@ -495,74 +306,6 @@ def _precision(args: argparse.Namespace) -> Precision:
         return given
     kept: Precision | None = state.settings(args.out).get("precision") if args.out else None
     return kept or precision.faster(args.accelerator)
-
-
-def _any_painting(args: argparse.Namespace) -> int:
-    """Train a pair of networks of the adain family, or go on training, on the CPU."""
-    from edgestyle import checkpoint, images, perceptual
-    from edgestyle.files import make_folder
-    from edgestyle.training import state
-    from edgestyle.training.any_painting import AnyPaintingConfig, AnyPaintingRun, Paintings, describe, train
-
-    if args.preserve_color != "no":
-        raise UsageError("--preserve-color is for networks that learn their paintings, not --family adain")
-    if args.calibration:
-        raise UsageError("--calibration is for networks that learn their paintings: --family adain has ranges for all")
-    if args.qat:
-        return _fine_tune_pair(args)
-    found = checkpoint.find(args.start) if args.start else None
-    config = AnyPaintingConfig(
-        perceptual=_judge(args),
-        start=found.sha256() if found else "",
-        steps=args.steps or (MANY_STEPS if args.minutes else 20_000),
-        batch=args.batch,
-        crop=args.crop,
-        style_size=args.style_size,
-        style_weight=args.style_weight,
-        learning_rate=args.learning_rate or AnyPaintingConfig.learning_rate,
-        seed=args.seed,
-        **_given(args, "stability_weight"),
-    )
-    out = args.out or Path("runs") / "adain"
-    with output.download() as fetched:
-        network = perceptual.load(args.perceptual, fetched)
-    paintings = Paintings(images.find(args.style), network, config.style_size)
-    photos = _loaded(args)
-    _list_skipped(photos, paintings)
-    make_folder(out)
-    there = (out / state.STATE).exists()
-    current = AnyPaintingRun.resume(out, config) if there else AnyPaintingRun(config, found.pair() if found else None)
-
-    def save() -> None:
-        current.save(out)
-        about = describe(current, out.resolve().name, len(photos.pictures), len(paintings), args.licence)
-        checkpoint.write(out, about, current.result())
-
-    with output.steps("training", config.steps) as update:
-        train(
-            current,
-            photos,
-            paintings,
-            network,
-            save,
-            lambda step, means: update(step, f"content {means['content']:.3f}  style {means['style']:.3f}"),
-            seconds=60 * args.minutes if args.minutes else float("inf"),
-        )
-    output.say(f"{out}  {current.step} steps  {current.seconds / 60:.1f} minutes")
-    output.say(f"\nnext:\n  edgestyle stylize photo.jpg --model {out} --style painting.jpg -o out.png")
-    return 0
-
-
-def _loaded(args: argparse.Namespace, dark: float = 0.0) -> Photos:
-    """The photos to learn on, so many of them darkened."""
-    from edgestyle.training.photos import Photos
-
-    return Photos.load(args.photos, dark=dark) if args.photos else Photos.samples(dark=dark)
-
-
-def _list_skipped(photos: Photos, paintings: Paintings) -> None:
-    for line in (*paintings.skipped, *photos.skipped):
-        output.note(f"skipped: {line}")
 
 
 def _remark(photos: Photos, current: Run) -> None:
