@@ -12,9 +12,12 @@ from torch import nn
 from edgestyle import checkpoint, cli, images
 from edgestyle.drift import measure
 from edgestyle.errors import ConfigError
+from edgestyle.losses import PerceptualLoss
+from edgestyle.perceptual import student
 from edgestyle.quantization import photos
 from edgestyle.quantization.calibration import Calibration, calibrate
 from edgestyle.quantization.simulation import Simulation
+from edgestyle.training.loop import LOSS
 from edgestyle.training.photos import Photos
 from edgestyle.training.qat import QatConfig, QatProgress, fine_tune, fine_tune_checkpoint
 
@@ -164,10 +167,8 @@ def test_impossible_settings_are_told(wrong: dict[str, int]) -> None:
 def test_a_checkpoint_keeps_its_record(tiny_checkpoint: Checkpoint, tmp_path: Path, seen: list[images.Image]) -> None:
     config = QatConfig(steps=2, batch=1, crop=64, scales=(64, 64))
 
-    def perceive(pictures: torch.Tensor, photos: torch.Tensor) -> torch.Tensor:
-        return (pictures - photos).square().mean((1, 2, 3))
-
-    tuned = fine_tune_checkpoint(tiny_checkpoint, tmp_path / "tuned", _crops(seen), seen, config, perceive)
+    loss = PerceptualLoss(student(), torch.from_numpy(seen[0]), LOSS)
+    tuned = fine_tune_checkpoint(tiny_checkpoint, tmp_path / "tuned", _crops(seen), seen, config, loss)
     assert tuned.name == "tuned"
     assert tuned.config.training["steps"] == 0
     assert tuned.config.training["qat"]["steps"] == 2

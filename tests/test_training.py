@@ -184,7 +184,7 @@ def test_a_resumed_run_is_the_same_run_bit_for_bit(photos: Photos, loss: Percept
     # Two steps in a run of four (its rate is constant until 60 %), saved, and the other two in another process's stead.
     first = Run(CONFIG)
     for _ in range(2):
-        first.advance(photos.crops(CONFIG.batch, CONFIG.side, CONFIG.scales, first.generator), loss)
+        first.advance(photos.crops(CONFIG.batch, CONFIG.view.side, CONFIG.scales, first.generator), loss)
     first.save(tmp_path / "halves")
     second = Run.resume(tmp_path / "halves", CONFIG)
     _train(second, photos, loss, tmp_path / "halves")
@@ -250,7 +250,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch: pyt
 def test_nan_is_noticed_before_it_reaches_the_weights(photos: Photos, loss: PerceptualLoss) -> None:
     run = Run(CONFIG)
     good = [parameter.clone() for parameter in run.net.parameters()]
-    crops = photos.crops(1, CONFIG.side, (64, 64), run.generator)
+    crops = photos.crops(1, CONFIG.view.side, (64, 64), run.generator)
     with pytest.raises(CheckError, match=r"NaN.*learning-rate below 0\.0012"):
         run.advance(crops * float("nan"), loss)
     assert all(torch.equal(a, b) for a, b in zip(good, run.net.parameters(), strict=True))
@@ -359,7 +359,10 @@ def test_several_paintings_in_one_network(
         (["--crop", "100"], "multiple of 8"),
         (["--preserve-color", "hue"], "hue"),
         (["--stability-weight", "-1"], "stability_weight is -1.0; it must be 0 or more"),
-        (["--qat", "--stability-weight", "1"], "--stability-weight is for training"),
+        (
+            ["--qat", "--family", "adain", "--stability-weight", "1"],
+            "--stability-weight goes with --qat for networks of",
+        ),
     ],
 )
 def test_bad_requests_are_one_line(

@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     with output.download() as fetched:
         loss = PerceptualLoss(perceptual.load(args.perceptual, fetched), paintings, train_options.loss(args))
     with output.steps("fine-tuning for int8", config.steps) as update:
-        fine_tune_checkpoint(start, args.out, photos, ranges, config, loss.objective, _drift(update))
+        fine_tune_checkpoint(start, args.out, photos, ranges, config, loss, _drift(update))
     output.say(f"{args.out}")
     output.say(f"\nnext:\n  edgestyle export --model {args.out} --target all --quantize int8")
     return 0

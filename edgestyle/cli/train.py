@@ -196,10 +196,8 @@ def _refuse_what_does_nothing(args: argparse.Namespace) -> None:
         raise UsageError("--calibration goes with --qat: only integers have ranges that are found on photos")
     if args.qat and args.minutes:
         raise UsageError("--minutes is for training; --qat takes --steps, which say how fast its learning rate falls")
-    if args.qat and args.stability_weight is not None:
-        raise UsageError(
-            "--stability-weight is for training; --qat holds a network to the pictures that it paints already"
-        )
+    if args.qat and args.stability_weight is not None and (args.family == "adain" or len(args.style) > 1):
+        raise UsageError("--stability-weight goes with --qat for networks of one painting alone")
 
 
 def _styles(args: argparse.Namespace) -> tuple[Style, ...]:

@@ -18,10 +18,11 @@ from torch import Tensor, nn
 from edgestyle.errors import CheckError, ConfigError
 from edgestyle.feedforward import FeedForwardConfig
 from edgestyle.learned import Learned, LearnedConfig, deploy
-from edgestyle.losses import GREY_LEVEL, LossConfig, Losses, PerceptualLoss, lattice_loss, stability_loss
+from edgestyle.losses import LossConfig, PerceptualLoss
 from edgestyle.training import devices, state
 from edgestyle.training.initialisation import learn_identity, unit_variance
 from edgestyle.training.photos import Photos
+from edgestyle.training.view import View, look
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -62,15 +63,9 @@ class TrainConfig:
     batch: int = 2
     """Crops in a batch, of each process."""
     crop: int = 256
-    """Side in pixels of what the losses see of a crop; a multiple of 8."""
-    context: int = 8
-    """Pixels around it that only the network sees, on average; a multiple of 8. What the losses see lies anywhere in
-    it, so that they look at as large a share of the outer 16 pixels, where zero padding tells a network of the border,
-    as a picture of 512x512 has. Networks that were shown less had twice the style loss in whole pictures."""
-    shift: int = 40
-    """Pixels by which a photo is moved, at most, to see how steady its picture is. A network that works at 1/8 of the
-    size can please the Gram matrices with one pattern in every 8x8 pixels, and frame the picture, both wherever the
-    photo happens to lie: strokes that have to move with the photo leave no room for either."""
+    """Side in pixels of what the losses see of a crop; a multiple of 8. It and the next two: see `view.View`."""
+    context: int = View.context
+    shift: int = View.shift
     scales: tuple[int, int] = (352, 576)
     """Short side of the photos that crops are cut from, drawn evenly between the two."""
     dark: float = 0.35
@@ -102,14 +97,9 @@ class TrainConfig:
             raise ConfigError(f"learning_rate is {self.learning_rate}; it must be between 0 and 1")
 
     @property
-    def seen(self) -> int:
-        """Side of what the network sees of a crop, in pixels."""
-        return self.crop + 2 * self.context
-
-    @property
-    def side(self) -> int:
-        """Side of a crop with its context and what may move into it, in pixels."""
-        return self.seen + self.shift
+    def view(self) -> View:
+        """What the losses see of a crop."""
+        return View(self.crop, self.context, self.shift)
 
     def fraction(self, step: int, seconds: float) -> float:
         """How much of the run is done after so many steps and seconds, 0 to 1."""
@@ -182,7 +172,7 @@ class Run:
         return self.config.fraction(self.step, self.seconds)
 
     def advance(self, photos: Tensor, loss: PerceptualLoss) -> dict[str, float]:
-        """One step of Adam on a batch of photos, (B, 3, side, side) in [0, 1], where side is `config.side`.
+        """One step of Adam on a batch of photos, (B, 3, side, side) in [0, 1], where side is `config.view.side`.
 
         Returns:
             The means of the losses by name, and their weighted sum as "total".
@@ -196,10 +186,8 @@ class Run:
         photos = photos.to(self.fabric.device)
         styles = self._draw_styles(len(photos))
         with self.fabric.autocast():
-            losses, stability, lattice = self._losses(photos, styles, loss)
-        weights = loss.config
-        steady = weights.stability_weight * stability.mean() + weights.lattice_weight * lattice.mean()
-        total = loss.weighted(losses).mean() + steady
+            seen = look(self._parallel, photos, styles, loss, config.view, self.generator)
+        total = seen.total(loss)
         self.optimizer.zero_grad()
         self.fabric.backward(total)
         norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), 5.0)
@@ -211,35 +199,9 @@ class Run:
         self._stepper.step()
         self.step += 1
         update_average(self.average, self.net, self.step)
-        means = {name: getattr(losses, name).mean().item() for name in ("content", "style", "variation")}
-        shown = {"stability": stability.mean().item(), "lattice": lattice.mean().item()}
+        means = {name: getattr(seen.losses, name).mean().item() for name in ("content", "style", "variation")}
+        shown = {"stability": seen.stability.mean().item(), "lattice": seen.lattice.mean().item()}
         return {**means, **shown, "total": total.item()}
-
-    def _losses(self, photos: Tensor, styles: Tensor | None, loss: PerceptualLoss) -> tuple[Losses, Tensor, Tensor]:
-        """Losses of what lies anywhere inside the pictures; how steady the first is, where that counts; lattices."""
-        config, count = self.config, len(photos)
-        top, left = self._draw(2 * config.context)
-        inside = (..., slice(top, top + config.crop), slice(left, left + config.crop))
-        shown, chosen = photos[..., : config.seen, : config.seen], styles
-        down, right = self._draw(config.shift)
-        if loss.config.stability_weight:
-            moved = photos[:1, :, down : down + config.seen, right : right + config.seen]
-            noise = GREY_LEVEL * torch.randn(moved.shape, generator=self.generator)
-            shown = torch.cat([shown, moved + noise.to(photos.device)])
-            chosen = None if styles is None else torch.cat([styles, styles[:1]])
-        shown = shown.contiguous(memory_format=torch.channels_last)
-        pictures = self._parallel(shown, *(() if chosen is None else (chosen,))).float()
-        losses = loss.learned(pictures[:count][inside], shown[:count][inside], styles)
-        lattice = lattice_loss(pictures)
-        if len(pictures) == count:
-            return losses, torch.zeros(1, device=photos.device), lattice
-        overlap = pictures[count:, :, : config.seen - down, : config.seen - right]
-        return losses, stability_loss(pictures[:1, :, down:, right:], overlap), lattice
-
-    def _draw(self, most: int) -> tuple[int, int]:
-        """A place, 0 to `most` both ways."""
-        top, left = torch.randint(most + 1, (2,), generator=self.generator).tolist()
-        return top, left
 
     def _draw_styles(self, count: int) -> Tensor | None:
         """Which painting each picture is to look like, (B, S); None for a network of one painting."""
@@ -349,7 +311,7 @@ def train(
     with deferred_interrupt() as signals:
         while run.fraction < 1:
             began = time.monotonic()
-            batch = photos.crops(run.config.batch, run.config.side, run.config.scales, run.generator)
+            batch = photos.crops(run.config.batch, run.config.view.side, run.config.scales, run.generator)
             losses = run.advance(batch, loss)
             seconds = time.monotonic() - began
             diverges = meter.update(run.step, {**losses, "seconds": seconds})

@@ -1,9 +1,10 @@
 """Quantization-aware fine-tuning: a trained network learns to paint in 8-bit integers as it paints in floats.
 
 Each step paints a batch three times: with the network as it was at the start, with the network as it is, and with the
-network as its int8 file computes (`edgestyle.quantization.simulation`). The second and third are pulled together, the
-second is kept near the first, and the third is still to look like the painting. Where that is not looked at, one photo
-is flat, and counts more: there, strokes are made out of the slightest differences, which rounding moves the most.
+network as its int8 file computes (`edgestyle.quantization.simulation`). The second and third are pulled together where
+they are further apart than can be seen, the second is kept near the first, and the third goes on learning as in
+training. Where that is not looked at, one photo is flat, and counts more: there, strokes are made out of the slightest
+differences, which rounding moves the most.
 Ranges are found again now and then, by the same observer and on the same photos as an export finds them.
 """
 
@@ -14,6 +15,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +30,14 @@ from edgestyle.drift import psnr
 from edgestyle.errors import CheckError, ConfigError
 from edgestyle.images import Image
 from edgestyle.learned import Learned, deploy
+from edgestyle.losses import PerceptualLoss
 from edgestyle.quantization.calibration import calibrate
 from edgestyle.quantization.simulation import Simulation
 from edgestyle.training.photos import Photos, flattened
+from edgestyle.training.view import Seen, View, look
 
 SIZE = (512, 512)
 """Height and width at which ranges are found, as exports do by default."""
-Perceive = Callable[[Tensor, Tensor], Tensor]
-"""From pictures and their photos, both (B, 3, H, W) in [0, 1], to what training makes small: (B,)."""
 
 
 def check_batches(crop: int, **counts: int) -> None:
@@ -70,12 +72,12 @@ class QatConfig:
     photos from the start, and would give up strokes there for what nobody sees."""
     flat_weight: float = 8.0
     """By how much more it counts in a flat photo."""
-    start_weight: float = 100.0
+    start_weight: float = 10.0
     """How much that of the float picture against the one that the network painted at the start counts."""
     learning_rate: float = 1e-3
     """Adam's; it falls to zero along half a cosine."""
-    perceive_every: int = 4
-    """Steps after which content and style are looked at: that costs more than all else together."""
+    perceive_every: int = 2
+    """Steps after which the picture is looked at as in training: that costs more than all else together."""
     ranges_every: int = 100
     """Steps after which the ranges are found again."""
     seed: int = 0
@@ -83,6 +85,11 @@ class QatConfig:
     def __post_init__(self) -> None:
         counts = {name: getattr(self, name) for name in ("steps", "batch", "perceive_every", "ranges_every")}
         check_batches(self.crop, **counts)
+
+    @property
+    def view(self) -> View:
+        """What the losses see of a crop."""
+        return View(self.crop)
 
     def rate(self, step: int) -> float:
         """Learning rate at `step`."""
@@ -105,7 +112,7 @@ def fine_tune(
     photos: Photos,
     calibration_photos: Sequence[Image],
     config: QatConfig,
-    perceive: Perceive | None = None,
+    loss: PerceptualLoss | None = None,
     report: Callable[[QatProgress], None] = lambda _: None,
 ) -> Learned:
     """Fine-tune a trained network for int8.
@@ -115,7 +122,7 @@ def fine_tune(
         photos: To learn on.
         calibration_photos: Ranges are found on these, each (1, 3, H, W) and of one size: those of the export.
         config: How.
-        perceive: Keeps content and style of the int8 picture; without it only the two squared errors count.
+        loss: What the int8 picture is to make small, as in training; without it only the two squared errors count.
         report: Called after each step.
 
     Returns:
@@ -135,9 +142,15 @@ def fine_tune(
             integers = _in_integers(net, calibration_photos)
         for group in optimizer.param_groups:
             group["lr"] = config.rate(step)
-        batch = photos.crops(config.batch, config.crop, config.scales, generator)
-        looks = perceive if step % config.perceive_every == 0 else None
-        total, errors = _losses(config, batch if looks else flattened(batch, generator), start, net, integers, looks)
+        compare = partial(_compare, config, start, net)
+        if loss and step % config.perceive_every == 0:
+            wide = photos.crops(config.batch, config.view.side, config.scales, generator)
+            seen = _look(integers, wide, loss, config.view, generator)
+            total, errors = compare(seen.photos, seen.pictures)
+            total = total + seen.total(loss)
+        else:
+            batch = flattened(photos.crops(config.batch, config.crop, config.scales, generator), generator)
+            total, errors = compare(batch, integers(batch), first_weight=config.flat_weight)
         if not torch.isfinite(total):
             raise CheckError(f"the loss is {total.item()} at step {step}; try a smaller learning rate")
         optimizer.zero_grad()
@@ -156,7 +169,7 @@ def fine_tune_checkpoint(
     photos: Photos,
     calibration_photos: Sequence[Image],
     config: QatConfig,
-    perceive: Perceive | None = None,
+    loss: PerceptualLoss | None = None,
     report: Callable[[QatProgress], None] = lambda _: None,
 ) -> Checkpoint:
     """Fine-tune a checkpoint for int8 and write the result, under the name of its folder.
@@ -169,7 +182,7 @@ def fine_tune_checkpoint(
         photos: See `fine_tune`, as are the others.
         calibration_photos: Those of the export.
         config: How.
-        perceive: Keeps content and style.
+        loss: What the int8 picture is to make small.
         report: Called after each step.
 
     Raises:
@@ -181,7 +194,7 @@ def fine_tune_checkpoint(
         last[0] = progress
         report(progress)
 
-    net = fine_tune(found.network(), photos, calibration_photos, config, perceive, keep)
+    net = fine_tune(found.network(), photos, calibration_photos, config, loss, keep)
     return write(found, out, net, config, last[0], time.monotonic() - began)
 
 
@@ -219,25 +232,29 @@ def _in_integers(net: Learned, calibration_photos: Sequence[Image]) -> Simulatio
     return Simulation(net, calibrate(frozen, calibration_photos))
 
 
-def _losses(
-    config: QatConfig,
-    batch: Tensor,
-    start: nn.Module,
-    net: nn.Module,
-    integers: Simulation,
-    perceive: Perceive | None,
+def _look(integers: Simulation, wide: Tensor, loss: PerceptualLoss, view: View, generator: torch.Generator) -> Seen:
+    """What training sees of the int8 pictures, which are computed in fp32 whatever the losses are computed in."""
+
+    def paint(photos: Tensor) -> Tensor:
+        with torch.autocast("cpu", enabled=False):
+            return integers(photos)
+
+    with precision.autocast():
+        return look(paint, wide, None, loss, view, generator)
+
+
+def _compare(
+    config: QatConfig, start: nn.Module, net: nn.Module, photos: Tensor, rounded: Tensor, first_weight: float = 1.0
 ) -> tuple[Tensor, tuple[float, float]]:
-    """What is to become small, and the two squared errors in it."""
+    """How far int8 pictures are from those in floats, and these from those at the start: what is to become small, where
+    the first picture counts so many times, and the two squared errors in it.
+    """
     with torch.no_grad():
-        first = start(batch)
-    floats, rounded = net(batch), integers(batch)
+        first = start(photos)
+    floats = net(photos)
     int8_errors, start_error = (rounded - floats).square().mean((1, 2, 3)), F.mse_loss(floats, first)
     weights = torch.ones_like(int8_errors)
-    if not perceive:
-        weights[0] = config.flat_weight
+    weights[0] = first_weight
     excess = (int8_errors - 10 ** (-config.tolerated_db / 10)).clamp_min(0)
     total = config.int8_weight * (excess * weights).mean() + config.start_weight * start_error
-    if perceive:
-        with precision.autocast():
-            total = total + perceive(rounded, batch).mean()
     return total, (int8_errors.mean().item(), start_error.item())

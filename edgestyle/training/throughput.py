@@ -42,7 +42,7 @@ def work(steps: int) -> dict[str, float]:
         if step == WARM_UP:
             fabric.barrier()
             began, cpu = time.perf_counter(), time.process_time()
-        run.advance(photos.crops(config.batch, config.side, config.scales, run.generator), loss)
+        run.advance(photos.crops(config.batch, config.view.side, config.scales, run.generator), loss)
     fabric.barrier()
     count = steps * config.batch
     return {

@@ -29,6 +29,7 @@ from edgestyle.errors import CheckError
 from edgestyle.learned import Learned, deploy
 from edgestyle.training.photos import Photos, flattened
 from edgestyle.training.qat import QatProgress, check_batches
+from edgestyle.training.view import View
 
 AnyTransformer = TypeVar("AnyTransformer", bound=Transformer)
 
@@ -59,6 +60,11 @@ class TransformerQatConfig:
 
     def __post_init__(self) -> None:
         check_batches(self.crop, steps=self.steps, batch=self.batch, perceive_every=self.perceive_every)
+
+    @property
+    def view(self) -> View:
+        """What content and style are taken of."""
+        return View(self.crop)
 
     def rate(self, step: int) -> float:
         """Learning rate at `step`, after a warm-up of 100 steps."""
@@ -158,11 +164,14 @@ def fine_tune(
     for step in range(config.steps):
         for group in optimizer.param_groups:
             group["lr"] = config.rate(step)
-        batch = photos.crops(config.batch, config.crop, config.scales, generator)
+        looks = perceive if step % config.perceive_every == 0 else None
+        side = config.view.seen if looks else config.crop
+        batch = photos.crops(config.batch, side, config.scales, generator)
         chosen = torch.randint(len(codes), (config.batch,), generator=generator).tolist()
-        if perceive and step % config.perceive_every == 0:
+        if looks:
             total, errors, rounded = _losses(config, batch, codes[chosen], aim, net, rounding)
-            total = total + perceive(rounded, batch, chosen)
+            inside = config.view.inside(generator)
+            total = total + looks(rounded[inside], batch[inside], chosen)
         else:
             batch, varied = flattened(batch, generator), _varied(codes, chosen, generator, photo_at_zero)
             total, errors, _ = _losses(config, batch, varied, aim, net, rounding)
