@@ -101,10 +101,10 @@ def test_a_rounded_value_has_256_levels() -> None:
     value = torch.linspace(-1, 3, 4096).reshape(1, 1, 64, 64).requires_grad_()
     with rounding.active():
         rounded = rounding._apply("layer", value)
-        assert rounded.unique().numel() in (255, 256, 257)
-        assert (rounded - value).abs().max() <= 4 / 255 / 2 + 1e-6
+        assert rounded.unique().numel() in (170, 171, 172)  # of 256 that reach half as far again
+        assert (rounded - value).abs().max() <= 1.5 * 4 / 255 / 2 + 1e-6
         wider = rounding._apply("layer", 10 * value)  # the range follows slowly: what is beyond is cut off
-    assert wider.max() < 3.5
+    assert wider.max() < 5
     (gradient,) = torch.autograd.grad(wider.sum(), value)
     assert gradient.unique().tolist() == [0, 10]
 
