@@ -93,6 +93,7 @@ def run_pair(args: argparse.Namespace) -> int:
 
     from edgestyle import images, perceptual
     from edgestyle.training.any_painting import AnyPaintingConfig, Paintings, objective
+    from edgestyle.training.loop import TrainConfig
     from edgestyle.training.narrowing import narrow
     from edgestyle.training.transformer_qat import TransformerQatConfig, encode, fine_tune, sample
 
@@ -102,7 +103,7 @@ def run_pair(args: argparse.Namespace) -> int:
         network = perceptual.load(args.perceptual, fetched)
     paintings = Paintings(images.find(args.style), network, args.style_size)
     perceive = objective(AnyPaintingConfig(style_weight=args.style_weight), network, paintings)
-    photos = train_options.photos(args, dark=0.35)
+    photos = train_options.photos(args, TrainConfig.dark)
     train_options.list_skipped(photos, paintings)
     teacher = start.pair()
     codes = encode(teacher, paintings.squares)

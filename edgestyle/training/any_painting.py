@@ -43,6 +43,7 @@ from edgestyle.training import state
 from edgestyle.training.loop import deferred_interrupt, update_average
 from edgestyle.training.photos import Photos, load_painting
 from edgestyle.training.record import machine
+from edgestyle.training.view import View
 
 SCALES = (1, 2)
 """Style is compared at 1/n of the picture's size; content at the first."""
@@ -62,11 +63,9 @@ class AnyPaintingConfig:
     batch: int = 2
     """Crops in a batch, each with a painting of its own."""
     crop: int = 208
-    """Side in pixels of what the losses see of a crop; a multiple of 8."""
-    context: int = 8
-    """Pixels around it that only the network sees, on average; a multiple of 8."""
-    shift: int = 40
-    """Pixels by which the photos are moved, at most, to see how steady their pictures are; see `loop.TrainConfig`."""
+    """Side in pixels of what the losses see of a crop; a multiple of 8. It and the next two: see `view.View`."""
+    context: int = View.context
+    shift: int = View.shift
     scales: tuple[int, int] = (352, 576)
     """Short side of the photos that crops are cut from, drawn evenly between the two."""
     style_size: int = 512
@@ -89,9 +88,9 @@ class AnyPaintingConfig:
                 raise ConfigError(f"{name} is {value}; it must be at least {low}{multiple}")
 
     @property
-    def seen(self) -> int:
-        """Side of what the networks see of a crop, in pixels."""
-        return self.crop + 2 * self.context
+    def view(self) -> View:
+        """What the losses see of a crop."""
+        return View(self.crop, self.context, self.shift)
 
     def rate(self, step: int) -> float:
         """Learning rate at `step`, after a warm-up of 100 steps."""
@@ -187,11 +186,10 @@ class AnyPaintingRun:
         return {name: value.item() for name, value in losses.items()}
 
     def _losses(self, photos: Photos, paintings: Paintings, network: PerceptualNetwork) -> dict[str, Tensor]:
-        config, side = self.config, self.config.seen
-        down, right, top, left, *chosen = self._draw(
-            *[config.shift + 1] * 2, *[2 * config.context + 1] * 2, *[len(paintings)] * config.batch
-        )
-        wide = photos.crops(config.batch, side + config.shift, config.scales, self.generator)
+        config, view, side = self.config, self.config.view, self.config.view.seen
+        chosen = torch.randint(len(paintings), (config.batch,), generator=self.generator).tolist()
+        inside, (down, right) = view.inside(self.generator), view.move(self.generator)
+        wide = photos.crops(config.batch, view.side, config.scales, self.generator)
         seen = wide[:, :, :side, :side]
         views = torch.stack([paintings.view(index, self.generator) for index in chosen])
         with precision.autocast():
@@ -200,7 +198,6 @@ class AnyPaintingRun:
             moved = wide[:, :, down : down + side, right : right + side]
             noise = GREY_LEVEL * torch.randn(moved.shape, generator=self.generator)
             again = self.net.transformer(moved + noise, code).float()
-            inside = (..., slice(top, top + config.crop), slice(left, left + config.crop))
             grams = [paintings.grams(index) for index in chosen]
             content, distances = compare(network, whole[inside], seen[inside], grams)
         return {
@@ -218,9 +215,6 @@ class AnyPaintingRun:
         with precision.autocast():
             again: Tensor = self.net.transformer(crops, crops.new_zeros(len(crops), self.config.network.code))
         return (again.float() - crops).abs().mean()
-
-    def _draw(self, *limits: int) -> list[int]:
-        return [int(torch.randint(limit, (), generator=self.generator)) for limit in limits]
 
     def result(self) -> AdaIN:
         """The averaged networks in deploy form, equalised for weights in 8 bits."""

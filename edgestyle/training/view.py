@@ -43,6 +43,10 @@ class View:
         top, left = _draw(2 * self.context, generator)
         return ..., slice(top, top + self.crop), slice(left, left + self.crop)
 
+    def move(self, generator: torch.Generator) -> tuple[int, int]:
+        """How far down and right a photo is moved, this time."""
+        return _draw(self.shift, generator)
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -87,7 +91,7 @@ def look(
     count, seen = len(photos), view.seen
     inside = view.inside(generator)
     shown, chosen = photos[..., :seen, :seen], styles
-    down, right = _draw(view.shift, generator)
+    down, right = view.move(generator)
     if loss.config.stability_weight:
         moved = photos[:1, :, down : down + seen, right : right + seen]
         noise = GREY_LEVEL * torch.randn(moved.shape, generator=generator)

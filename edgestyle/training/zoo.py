@@ -10,6 +10,7 @@ A network that paints by any painting is measured on paintings that it has not s
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -146,11 +147,15 @@ def _reference(ours: Sequence[Score], style: str, bench: Bench) -> dict[str, Any
 
 
 def _optimised(path: Path, style: str, bench: Bench) -> images.Image:
-    """The picture that Gatys' optimisation makes of a photo, out of its file, which is made if there is none."""
-    picture = bench.optimised / f"{style}-{path.stem}-{bench.iterations}.png"
+    """The picture that Gatys' optimisation makes of a photo, out of its file, which is made if there is none.
+
+    The name of the file says what it was made from, so that another painting of the same name gets one of its own.
+    """
+    config = OptimizeConfig(iterations=bench.iterations)
+    origin = hashlib.sha256(repr(config).encode() + bench.painting(style).read_bytes() + path.read_bytes()).hexdigest()
+    picture = bench.optimised / f"{style}-{path.stem}-{bench.iterations}-{origin[:8]}.png"
     if not picture.is_file():
         painting = load_painting(bench.painting(style), score.SIZE)
-        config = OptimizeConfig(iterations=bench.iterations)
         *_, last = optimize(torch.from_numpy(score.square(path)), painting, bench.network, config)
         make_folder(bench.optimised)
         images.write(picture, last.picture.numpy())
