@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from edgestyle.errors import ConfigError
-from edgestyle.layers import InvertedResidual, Stem
+from edgestyle.layers import GREY, InvertedResidual, Stem
 from edgestyle.learned import check_ranges
 
 
@@ -47,10 +47,13 @@ class TransformerConfig:
     """How many times wider the inside of an inverted residual is."""
     fine_norms: bool = False
     """Whether what is made at 1/4 is normalised as well: what each inverted residual adds, and what the head takes."""
+    picture_norm: bool = True
+    """Whether the lens evens out the photo's colour and contrast; without, it is a `GreyLens`."""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.fine_norms, bool):
-            raise ConfigError(f"fine_norms is {self.fine_norms!r}; it must be true or false")
+        for name in ("fine_norms", "picture_norm"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"{name} is {getattr(self, name)!r}; it must be true or false")
         channels, depth = {"width": (8, 256), "trunk_width": (8, 512)}, {"trunk_blocks": (1, 32), "blocks": (0, 32)}
         check_ranges(self, {**channels, **depth, "expansion": (1, 8)})
 
@@ -436,6 +439,31 @@ class FixedLens(nn.Module):
         return lens
 
 
+class GreyLens(nn.Module):
+    """The photo at 1/4 of its size, less grey, whatever the code: the norms behind it even its contrast out.
+
+    Nothing is lost on the way into integers: 8-bit photos less one of their own levels are integers, and the stem is
+    the only layer that rounds. A `Lens` rounds four times, where a night sky is made of the last bits.
+
+    Shapes: photo (B, 3, H, W) in [0, 1] -> (B, C, H/4, W/4).
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.stem = Stem(channels, bias=True)
+        self.grey = GREY
+
+    @torch.no_grad()
+    def rescale_photo(self, factor: float) -> None:
+        """Make it, in place, take photos in [0, factor]."""
+        self.grey *= factor
+        self.stem.weight.div_(factor)
+
+    def forward(self, x: Tensor, _: Tensor | None) -> Tensor:
+        fine: Tensor = self.stem(x, self.grey)
+        return fine
+
+
 class Transformer(nn.Module):
     """Photo and style code in, painting out.
 
@@ -449,7 +477,7 @@ class Transformer(nn.Module):
         super().__init__()
         self.config = config
         c, t, e = config.width, config.trunk_width, config.expansion
-        self.lens: Lens | FixedLens = Lens(c, code)
+        self.lens: Lens | FixedLens | GreyLens = Lens(c, code) if config.picture_norm else GreyLens(c)
         self.down = nn.Conv2d(c, t, 3, stride=2, padding=1)
         self.trunk = nn.ModuleList(StyledResidual(t, code) for _ in range(config.trunk_blocks))
         self.up = nn.Conv2d(t, 4 * c, 1)
@@ -493,15 +521,15 @@ class Transformer(nn.Module):
         column = code[:, :, None, None]
         for block in self._styled():
             block.fold(column)
-        assert isinstance(self.lens, Lens)  # noqa: S101  # for mypy: it is folded once
-        self.lens = FixedLens(self.lens, column)
+        if isinstance(self.lens, Lens):
+            self.lens = FixedLens(self.lens, column)
 
     def unfold(self, length: int) -> None:
         """Make one style alone, in place, that of every code of a length: where training begins to tell them apart."""
         for block in self._styled():
             block.unfold(length)
-        assert isinstance(self.lens, FixedLens)  # noqa: S101  # for mypy
-        self.lens = self.lens.unfolded(length)
+        if isinstance(self.lens, FixedLens):
+            self.lens = self.lens.unfolded(length)
 
 
 class AdaIN(nn.Module):

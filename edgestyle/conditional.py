@@ -25,6 +25,7 @@ class ConditionalConfig(TransformerConfig, LearnedConfig):
     """The numbers that define one conditional network."""
 
     fine_norms: bool = True
+    picture_norm: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from edgestyle.layers import InvertedResidual, Stem
+from edgestyle.layers import GREY, InvertedResidual, Stem
 from edgestyle.learned import Learned, LearnedConfig, check_ranges
 
 
@@ -115,9 +115,7 @@ class FeedForward(Learned):
 
     family = "feedforward"
     config: FeedForwardConfig
-    grey = 128 / 255
-    """What is subtracted from the photo, so that the zero padding of the first convolution is grey, not black. One of a
-    photo's 8-bit levels, so that integers hold what is left exactly."""
+    grey = GREY
 
     def __init__(self, config: FeedForwardConfig | None = None) -> None:
         super().__init__()

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+GREY = 128 / 255
+"""What is subtracted from photos, so that the zero padding of the first convolution is grey, not black. One of their
+8-bit levels, so that integers hold what is left exactly."""
+
 
 class Stem(nn.Conv2d):
     """What is left of the photo when `middle` is taken away, by an 8x8 convolution with a stride of 4.

@@ -75,8 +75,13 @@ def detail(photos: Tensor) -> Tensor:
     The mean distance from the mean of 9x9 pixels, as a share of 0.02, which ordinary photos pass. Style counts by it:
     strokes in a night sky could only be made of its noise, and the sky would be another in every frame, and in 8 bits.
     """
-    distance = (photos - F.avg_pool2d(photos, 9, 1, 4, count_include_pad=False)).abs().mean((1, 2, 3))
+    distance = (photos - _smoothed(photos)).abs().mean((1, 2, 3))
     return (distance / 0.02).clamp(max=1)
+
+
+def _smoothed(pictures: Tensor) -> Tensor:
+    """The mean of 9x9 pixels around each. Planes are pooled four times as fast as channels_last, which has three."""
+    return F.avg_pool2d(pictures.contiguous(), 9, 1, 4, count_include_pad=False)
 
 
 def lattice_loss(pictures: Tensor) -> Tensor:
@@ -88,7 +93,7 @@ def lattice_loss(pictures: Tensor) -> Tensor:
     stays is the lattice. Larger tiles would tell the two apart better, and overlook dots that stand in dark regions
     alone. Photos and paintings have 2 to 10, a visible lattice 12 to 50.
     """
-    fine = pictures - F.avg_pool2d(pictures, _CELL + 1, 1, _CELL // 2, count_include_pad=False)  # no slopes, no tints
+    fine = pictures - _smoothed(pictures)  # no slopes, no tints
     height, width = (min(_TILE, side // _CELL) for side in pictures.shape[2:])  # of a tile, in cells
     down, across = pictures.shape[2] // (height * _CELL), pictures.shape[3] // (width * _CELL)
     tiles = fine[:, :, : down * height * _CELL, : across * width * _CELL]

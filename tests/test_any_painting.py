@@ -18,7 +18,6 @@ TINY = AnyPaintingConfig(
     steps=4,
     batch=2,
     crop=64,
-    context=8,
     scales=(96, 128),
     style_size=64,
 )
@@ -85,7 +84,7 @@ def test_a_run_goes_on_where_it_stopped(
 
 
 def test_impossible_settings_are_refused() -> None:
-    for change in ({"crop": 70}, {"crop": 56}, {"context": 4}, {"steps": 0}):
+    for change in ({"crop": 70}, {"crop": 56}, {"steps": 0}):
         with pytest.raises(ConfigError, match=next(iter(change))):
             replace(TINY, **change)
 

@@ -15,14 +15,18 @@ from edgestyle.checkpoint import Checkpoint
 from edgestyle.conditional import Conditional, ConditionalConfig, from_codes
 from edgestyle.errors import ConfigError
 from edgestyle.feedforward import FeedForwardConfig
+from edgestyle.layers import GREY
 from edgestyle.learned import LearnedConfig, deploy
 from edgestyle.manifest import Style
-from edgestyle.training.initialisation import learn_identity, unit_variance, with_fine_norms
+from edgestyle.training.initialisation import learn_identity, unit_variance, with_fine_norms, with_grey_lens
+from edgestyle.training.narrowing import narrow_trunk
 
 FAMILIES = {
     "feedforward": FeedForwardConfig(width=8, trunk_width=16, trunk_blocks=1, styles=3),
     "conditional": ConditionalConfig(width=8, trunk_width=16, trunk_blocks=2, styles=3),
-    "conditional, coarse norms": ConditionalConfig(width=8, trunk_width=16, trunk_blocks=2, styles=3, fine_norms=False),
+    "conditional, coarse norms": ConditionalConfig(
+        width=8, trunk_width=16, trunk_blocks=2, styles=3, fine_norms=False, picture_norm=True
+    ),
 }
 
 
@@ -129,6 +133,42 @@ def test_with_fine_norms_a_network_paints_on_as_before(styles: int) -> None:
         assert (fine(x / 2, *chosen) - coarse(x / 2, *chosen)).abs().max() > 1e-4  # as a norm does
 
 
+def test_with_a_grey_lens_a_network_paints_on_as_before() -> None:
+    """Exactly, borders too, where there is nothing to average over and the photo's mean is that grey."""
+    even, x = deploy(replace(FAMILIES["conditional, coarse norms"], styles=1).build()), photo()
+    assert isinstance(even, Conditional)
+    x = x - even.lens.norm(x)[0] + GREY
+    grey = with_grey_lens(even, x)
+    assert grey.config == replace(even.config, picture_norm=False)
+    torch.testing.assert_close(grey(x), even(x), rtol=0, atol=1e-5)
+    assert (grey(x / 2) - even(x / 2)).abs().max() > 1e-4
+    assert not any("norm" in name for name in grey.lens.state_dict())
+
+
+@pytest.mark.parametrize("styles", [1, 3])
+def test_a_narrower_trunk_keeps_the_channels_that_matter(styles: int) -> None:
+    """Those that are nothing are the first to go, and nothing is lost with them."""
+    wide, x = deploy(replace(FAMILIES["conditional"], styles=styles).build()), photo().repeat(3, 1, 1, 1)
+    assert isinstance(wide, Conditional)
+    idle = [1, 4, 15]
+    with torch.no_grad():
+        for conv in (wide.down, wide.trunk[0].conv1.conv, wide.trunk[0].conv2.conv, wide.trunk[1].conv2.conv):
+            conv.weight[idle] = 0
+        wide.down.bias[idle] = 0
+        for residual in wide.trunk:
+            wide.trunk[1].conv1.conv.weight[[0, 2, 3]] = 0
+            for conv in (residual.conv1, residual.conv2):
+                for shift in (
+                    (conv.norm.bias,) if styles == 1 else (conv.modulation.shift.weight, conv.modulation.shift.bias)
+                ):
+                    shift[[0, 2, 3] if conv is wide.trunk[1].conv1 else idle] = 0
+    narrow, style = narrow_trunk(wide, 13, x), [torch.eye(3)] if styles > 1 else []
+    assert narrow.config == replace(wide.config, trunk_width=13)
+    torch.testing.assert_close(narrow(x, *style), wide(x, *style), rtol=0, atol=1e-6)
+    with pytest.raises(ConfigError, match="trunk_width is 14; the network has 13, and can only lose some"):
+        narrow_trunk(narrow, 14, x)
+
+
 @pytest.mark.parametrize(("field", "value"), [("styles", 0), ("styles", 2.0), ("width", 7)])
 def test_impossible_configurations_are_refused(field: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=rf"^{field} is {value!r}; it must be a whole number from \d+ to \d+$"):
@@ -136,8 +176,9 @@ def test_impossible_configurations_are_refused(field: str, value: Any) -> None:
 
 
 def test_a_norm_is_there_or_not() -> None:
-    with pytest.raises(ConfigError, match="fine_norms is 1; it must be true or false"):
-        ConditionalConfig(fine_norms=1)  # type: ignore[arg-type]
+    for flag in ("fine_norms", "picture_norm"):
+        with pytest.raises(ConfigError, match=f"{flag} is 1; it must be true or false"):
+            ConditionalConfig(**{flag: 1})  # type: ignore[arg-type]
 
 
 SMALL = {"width": 8, "trunk_width": 8, "trunk_blocks": 1, "styles": 2}
@@ -171,6 +212,28 @@ def test_from_a_pair_a_network_of_ones_own(
     assert "can only become a network of the conditional family" in capsys.readouterr().err
     assert cli.main([*train, first, "--from", str(tiny_pair.folder), "--qat", "--out", two]) == 2
     assert "--family adain" in capsys.readouterr().err
+
+
+def test_a_painting_is_learned_by_a_narrower_network(
+    tiny_pair: Checkpoint, paintings: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, plain = tmp_path / "narrow", tmp_path / "plain"
+    train = ["train", *SETTINGS, "--style", str(paintings[0]), "--trunk-width"]
+    pair = ["--from", str(tiny_pair.folder)]
+    assert cli.main([*train, "8", *pair, "--out", str(out)]) == 0
+    network = checkpoint.read(out).config.network
+    assert network["trunk_width"] == 8 < tiny_pair.config.network["trunk_width"]
+    assert network["picture_norm"] is False
+    assert cli.main([*train, "8", *pair, "--out", str(out), "--steps", "2"]) == 0  # and goes on
+    capsys.readouterr()
+    assert cli.main([*train, "9999", *pair, "--out", str(out)]) == 2
+    assert "trunk_width is 9999; the network has" in capsys.readouterr().err
+    assert cli.main([*train, "8", "--out", str(out)]) == 2
+    assert "--trunk-width cuts a narrower network out of that of --from" in capsys.readouterr().err
+    about = checkpoint.read(out).config.model_copy(update={"family": "feedforward", "network": SMALL})
+    checkpoint.write(plain, about, deploy(FeedForwardConfig(**SMALL).build()))
+    assert cli.main([*train, "8", "--from", str(plain), "--out", str(tmp_path / "no")]) == 2
+    assert "--trunk-width is for networks with instance norms" in capsys.readouterr().err
 
 
 def test_a_network_of_several_paintings_is_tuned_for_int8(

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from edgestyle.checkpoint import Checkpoint
 
 SMALL = FeedForwardConfig(width=8, trunk_width=8, trunk_blocks=1)
-CONFIG = TrainConfig(network=SMALL, steps=4, batch=1, crop=64, scales=(64, 80), identity_steps=60, context=8)
+CONFIG = TrainConfig(network=SMALL, steps=4, batch=1, crop=64, scales=(64, 80), identity_steps=60)
 
 
 @pytest.fixture(scope="session")
@@ -279,7 +279,6 @@ def test_divergence_is_noticed() -> None:
     [
         {"crop": 60},
         {"crop": 32},
-        {"context": 4},
         {"steps": 0},
         {"scales": (300, 200)},
         {"style_size": 32},

@@ -38,9 +38,7 @@ def run(args: argparse.Namespace) -> int:
         )
     if len(known) > 1:
         return _several(args, start)
-    config = QatConfig(
-        batch=args.batch, crop=args.crop, seed=args.seed, **train_options.given(args, "steps", "learning_rate")
-    )
+    config = QatConfig(**train_options.given(args, "batch", "crop", "seed", "steps", "learning_rate"))
     paintings = [load_painting(path, args.style_size) for path in args.style]
     photos = train_options.photos(args, TrainConfig.dark)
     ranges = calibration_photos.load(args.calibration, SIZE)

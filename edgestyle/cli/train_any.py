@@ -22,13 +22,11 @@ def run(args: argparse.Namespace) -> int:
         perceptual=train_options.judge(args),
         start=found.sha256() if found else "",
         steps=args.steps or (train_options.MANY_STEPS if args.minutes else 20_000),
-        batch=args.batch,
-        crop=args.crop,
         style_size=args.style_size,
         style_weight=args.style_weight,
         learning_rate=args.learning_rate or AnyPaintingConfig.learning_rate,
         seed=args.seed,
-        **train_options.given(args, "stability_weight"),
+        **train_options.given(args, "batch", "crop", "stability_weight"),
     )
     out = args.out or Path("runs") / "adain"
     with output.download() as fetched:

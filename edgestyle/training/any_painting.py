@@ -63,8 +63,7 @@ class AnyPaintingConfig:
     batch: int = 2
     """Crops in a batch, each with a painting of its own."""
     crop: int = 208
-    """Side in pixels of what the losses see of a crop; a multiple of 8. It and the next two: see `view.View`."""
-    context: int = View.context
+    """Side in pixels of what the losses see of a crop; a multiple of 8. It and the next: see `view.View`."""
     shift: int = View.shift
     scales: tuple[int, int] = (352, 576)
     """Short side of the photos that crops are cut from, drawn evenly between the two."""
@@ -81,16 +80,16 @@ class AnyPaintingConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, low in (("steps", 1), ("batch", 1), ("crop", 64), ("context", 0), ("shift", 0), ("style_size", 64)):
+        for name, low in (("steps", 1), ("batch", 1), ("crop", 64), ("shift", 0), ("style_size", 64)):
             value = getattr(self, name)
-            if value < low or (name in ("crop", "context") and value % 8):
-                multiple = ", a multiple of 8" if name in ("crop", "context") else ""
+            if value < low or (name == "crop" and value % 8):
+                multiple = ", a multiple of 8" if name == "crop" else ""
                 raise ConfigError(f"{name} is {value}; it must be at least {low}{multiple}")
 
     @property
     def view(self) -> View:
         """What the losses see of a crop."""
-        return View(self.crop, self.context, self.shift)
+        return View(self.crop, self.shift)
 
     def rate(self, step: int) -> float:
         """Learning rate at `step`, after a warm-up of 100 steps."""

@@ -1,4 +1,4 @@
-"""First weights: for a network without norms, and for norms that a trained network has not had so far."""
+"""First weights: for a network without norms, and for what a trained network has not had so far."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from edgestyle.adain import AdaptiveNorm, NormedInvertedResidual, StyledInvertedResidual
+from edgestyle.adain import AdaptiveNorm, FixedLens, GreyLens, NormedInvertedResidual, StyledInvertedResidual
 from edgestyle.conditional import Conditional
 from edgestyle.learned import Learned, deploy
 
@@ -84,6 +84,33 @@ def with_fine_norms(net: Conditional, photos: Tensor) -> Conditional:
         shifts = torch.stack(means) * before_scales + before_shifts
         norm.hold(torch.stack(deviations) * before_scales, shifts)
     return deploy(normed)
+
+
+@torch.no_grad()
+def with_grey_lens(net: Conditional, photos: Tensor) -> Conditional:
+    """A trained network of one painting with a `GreyLens`, to go on training with: a photo of the mean colour and
+    contrast is painted as before.
+
+    Args:
+        net: In deploy form, with a `FixedLens`; it is not changed.
+        photos: (B, 3, H, W) RGB in [0, 1]; a handful is enough.
+    """
+    lens = net.lens
+    assert isinstance(lens, FixedLens)  # noqa: S101  # for mypy
+    plain = Conditional(replace(net.config, picture_norm=False))
+    plain.load_state_dict(
+        {name: value for name, value in net.state_dict().items() if name[:5] != "lens."}, strict=False
+    )
+    assert isinstance(plain.lens, GreyLens)  # noqa: S101  # for mypy
+    mean, scale = lens.norm(photos)
+    gain = lens.normed * scale - lens.minus_plain  # (B, C, 1, 1)
+    of_flat = torch.einsum(
+        "ockl,bcij->boij", lens.stem.weight, plain.lens.grey - mean
+    )  # the stem of one colour all over
+    plain.lens.stem.weight.copy_(lens.stem.weight * gain.mean(0)[:, None])
+    assert plain.lens.stem.bias is not None  # noqa: S101  # for mypy
+    plain.lens.stem.bias.copy_((lens.colour(mean) + of_flat * gain).mean((0, 2, 3)))
+    return deploy(plain)
 
 
 def _fine_norms(net: Conditional) -> list[AdaptiveNorm]:

@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 
 FREE = ("steps", "minutes", "learning_rate")
 """Settings that a run may be gone on with though they have changed."""
+_FIRST_CROP = 256
+"""Largest side in pixels of the crops that first weights are found on."""
 _PATIENCE = 200
 """Steps before a loss that grows is called divergence."""
 _DIVERGED = 3.0
 """Times its lowest running mean."""
 
-LOSS = LossConfig(
-    content_scales=((1, 0.6), (2, 0.2), (4, 0.2)), variation_weight=3.0, stability_weight=4e-3, lattice_weight=0.03
-)
+LOSS = LossConfig(content_scales=((1, 0.9), (2, 0.1)), variation_weight=2.0, stability_weight=4e-3, lattice_weight=0.03)
 """What training minimises by default."""
 
 
@@ -56,15 +56,16 @@ class TrainConfig:
     """SHA-256 of the weights that training began with, if it did not begin with random ones."""
     style_size: int = 512
     """Short side of the paintings in pixels: how large their strokes appear."""
-    steps: int = 12_000
+    steps: int = 6_000
     """Batches to learn from, at most."""
     minutes: float = 0.0
     """Time to learn, at most; 0 for as long as the steps take."""
-    batch: int = 2
+    batch: int = 1
     """Crops in a batch, of each process."""
-    crop: int = 256
-    """Side in pixels of what the losses see of a crop; a multiple of 8. It and the next two: see `view.View`."""
-    context: int = View.context
+    crop: int = 512
+    """Side in pixels of what the losses see of a crop; a multiple of 8. It and the next: see `view.View`. The larger,
+    the freer is a network to put strokes where a photo has room for them: smaller crops must have the painting's Gram
+    matrices each on its own, at the expense of content (docs/training.md)."""
     shift: int = View.shift
     scales: tuple[int, int] = (352, 576)
     """Short side of the photos that crops are cut from, drawn evenly between the two."""
@@ -83,8 +84,6 @@ class TrainConfig:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if self.crop % Learned.stride or self.crop < 64:
             raise ConfigError(f"crop is {self.crop}; it must be a multiple of {Learned.stride}, at least 64")
-        if self.context % Learned.stride or self.context < 0:
-            raise ConfigError(f"context is {self.context}; it must be a multiple of {Learned.stride}")
         if not 0 <= self.shift < self.crop:
             raise ConfigError(f"shift is {self.shift}; it must be from 0 to less than the crop of {self.crop}")
         if not 0 < self.scales[0] <= self.scales[1]:
@@ -99,7 +98,7 @@ class TrainConfig:
     @property
     def view(self) -> View:
         """What the losses see of a crop."""
-        return View(self.crop, self.context, self.shift)
+        return View(self.crop, self.shift)
 
     def fraction(self, step: int, seconds: float) -> float:
         """How much of the run is done after so many steps and seconds, 0 to 1."""
@@ -159,8 +158,9 @@ class Run:
             styles = [draw_styles(count, config.network.styles, generator)] if config.network.styles > 1 else []
             return tuple(part.to(self.fabric.device) for part in (crops, *styles))
 
-        unit_variance(self.net, *batch(16, config.crop))
-        small = config.crop // 2 // Learned.stride * Learned.stride
+        side = min(config.crop, _FIRST_CROP)
+        unit_variance(self.net, *batch(16, side))
+        small = side // 2 // Learned.stride * Learned.stride
         learn_identity(self.net, (batch(8, small) for _ in range(config.identity_steps)), config.learning_rate)
         for parameter in self.net.parameters() if self.fabric.world_size > 1 else ():
             torch.distributed.broadcast(parameter.data, 0)

@@ -17,16 +17,21 @@ class View:
     """Sides in pixels."""
 
     crop: int
-    """Of what the losses see."""
-    context: int = 8
-    """Of what only the network sees, on each side on average; a multiple of 8. What the losses see lies anywhere in it,
-    so that they look at as large a share of the outer 16 pixels, where zero padding tells a network of the border, as a
-    picture of 512x512 has. Networks that were shown less had twice the style loss in whole pictures; one that was shown
-    more painted frames."""
+    """Of what the losses see; a multiple of 8."""
     shift: int = 40
     """By which a photo is moved, at most, to see how steady its picture is. A network that works at 1/8 of the size can
     please the Gram matrices with one pattern in every 8x8 pixels, and frame the picture, both wherever the photo
     happens to lie: strokes that have to move with the photo leave no room for either."""
+
+    @property
+    def context(self) -> int:
+        """Of what only the network sees, on each side on average.
+
+        What the losses see lies anywhere in it, so that with crops of 256 to 512 they look at as large a share of the
+        outer 16 pixels, where zero padding tells a network of the border, as a picture of 512x512 has. Networks that
+        were shown less had twice the style loss in whole pictures; one that was shown more painted frames.
+        """
+        return max(0, 16 - self.crop // 32) // 4 * 4
 
     @property
     def seen(self) -> int:
