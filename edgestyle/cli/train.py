@@ -97,7 +97,7 @@ def add(subparsers: Any) -> None:
         choices=("auto", "bf16", "fp32"),
         help="of convolutions; default auto, the faster of the two on this machine",
     )
-    machine.add_argument("--preview-every", type=int, default=1000, metavar="N", help="steps; default 1000")
+    machine.add_argument("--preview-every", type=int, default=500, metavar="N", help="steps; default 500")
     machine.add_argument("--tensorboard", action="store_true", help="write curves into OUT/tensorboard")
     parser.set_defaults(run=run)
 

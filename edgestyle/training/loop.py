@@ -299,7 +299,7 @@ def train(
     loss: PerceptualLoss,
     save: Callable[[], None],
     report: Callable[[Progress], None],
-    save_every: int = 200,
+    save_every: int = 100,
 ) -> None:
     """Train until `run.fraction` is 1, calling `save` every `save_every` steps, at the end and on Ctrl-C.
 
