@@ -71,7 +71,7 @@ format: $(INSTALLED) ## put the code into the house's form
 validate-zoo: $(INSTALLED) browser ## every network, format and delegate in one table: docs/validation.md (15 minutes each)
 	$(BIN)/python docs/make_validation.py
 
-bench-peers: $(INSTALLED) ## our networks against other people's, in turn: docs/latency.md (6 minutes); PEERS=FOLDER
+bench-peers: $(INSTALLED) ## our networks against other people's, in turn: docs/latency.md (15 minutes); PEERS=FOLDER
 	$(BIN)/python -m edgestyle.latency.peers $(PEERS) --out docs/latency.md
 
 zoo-measure: $(INSTALLED) ## score and cost of every network, peers' and Gatys' beside them: models/*/measured.json; DATA=, PEERS=, GATYS=

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +108,10 @@ def test_two_run_in_turn_and_each_follows_itself_as_often_as_the_other() -> None
 
     rounds = compare_here(Speaker("a"), Speaker("b"), QUICK)
     assert "".join(said[4:]) == "abba" * 4  # after the warm-up
+    assert [len(side) for side in rounds.a + rounds.b] == [2] * 8
+    said.clear()
+    rounds = compare_here(Speaker("a"), Speaker("b"), replace(QUICK, settling_runs=1))
+    assert "".join(said[4:]) == "aabbbbaa" * 4  # every second is not timed
     assert [len(side) for side in rounds.a + rounds.b] == [2] * 8
 
 

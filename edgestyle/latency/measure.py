@@ -40,7 +40,10 @@ class Effort:
     warmup_s: float = 0.3
     """Warm-up goes on for both; a processor that slept needs some time to speed up."""
     rounds: int = 60
-    """Of a comparison, four runs each."""
+    """Of a comparison, two timed runs of each side."""
+    settling_runs: int = 0
+    """Of a comparison, not timed, before each timed run. What is left in the caches by a network forty times as large is
+    not what an app's filter finds there, frame after frame; between networks of a kind it makes no difference."""
     fewest_rounds: int = 10
     most_rounds: int = 300
     """Where the interval is still wider than `precision` after `rounds`."""
@@ -175,6 +178,8 @@ def compare_here(a: Subject, b: Subject, effort: Effort) -> Rounds:
         while effort.wants_more_rounds(*rounds, time.perf_counter() - began):
             times: tuple[list[float], list[float]] = ([], [])
             for side in (0, 1, 1, 0):
+                for _ in range(effort.settling_runs):
+                    runs[side]()
                 times[side].append(_timed(runs[side]))
             for side in (0, 1):
                 rounds[side].append(times[side])
