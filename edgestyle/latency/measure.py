@@ -42,8 +42,8 @@ class Effort:
     rounds: int = 60
     """Of a comparison, two timed runs of each side."""
     settling_runs: int = 0
-    """Of a comparison, not timed, before each timed run. What a network forty times as costly leaves in the caches is not
-    what an app's filter finds there, frame after frame; between networks of a kind it makes no difference."""
+    """Of a comparison, not timed, before each timed run. What a network forty times as costly leaves in the caches is
+    not what an app's filter finds there, frame after frame; between networks of a kind it makes no difference."""
     fewest_rounds: int = 10
     most_rounds: int = 300
     """Where the interval is still wider than `precision` after `rounds`."""
