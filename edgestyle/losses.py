@@ -80,7 +80,7 @@ def detail(photos: Tensor) -> Tensor:
 
 
 def _smoothed(pictures: Tensor) -> Tensor:
-    """The mean of 9x9 pixels around each. Planes are pooled four times as fast as channels_last, which has three."""
+    """The mean of 9x9 pixels around each; as planes, for three channels in channels_last take four times as long."""
     return F.avg_pool2d(pictures.contiguous(), 9, 1, 4, count_include_pad=False)
 
 
