@@ -42,7 +42,7 @@ class Effort:
     rounds: int = 60
     """Of a comparison, two timed runs of each side."""
     settling_runs: int = 0
-    """Of a comparison, not timed, before each timed run. What a network forty times as costly leaves in the caches is
+    """Of a comparison, not timed, before each timed run. What a network of fifty times the work leaves in the caches is
     not what an app's filter finds there, frame after frame; between networks of a kind it makes no difference."""
     fewest_rounds: int = 10
     most_rounds: int = 300

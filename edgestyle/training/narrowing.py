@@ -67,8 +67,8 @@ def narrow_trunk(net: Conditional, width: int, photos: Tensor) -> Conditional:
     styles = torch.eye(net.config.styles)[torch.arange(len(photos)) % net.config.styles]
     inputs = (photos, styles) if net.config.styles > 1 else (photos,)
     residuals = [block for block in net.trunk if isinstance(block, StyledResidual)]
-    outside = _most(_loss_without(net, inputs, [net.down, *(block.conv2 for block in residuals)]), width)
-    inside = [_most(_loss_without(net, inputs, [block.conv1]), width) for block in residuals]
+    outside = _most(_change_without(net, inputs, [net.down, *(block.conv2 for block in residuals)]), width)
+    inside = [_most(_change_without(net, inputs, [block.conv1]), width) for block in residuals]
 
     def part(name: str, value: Tensor) -> Tensor:
         """What stays of a parameter."""
@@ -89,7 +89,7 @@ def narrow_trunk(net: Conditional, width: int, photos: Tensor) -> Conditional:
     return deploy(narrowed)
 
 
-def _loss_without(net: Conditional, inputs: Sequence[Tensor], layers: Sequence[nn.Module]) -> Tensor:
+def _change_without(net: Conditional, inputs: Sequence[Tensor], layers: Sequence[nn.Module]) -> Tensor:
     """By how much pictures change if a channel of what some layers give, of the same number each, is zero: (C,)."""
     whole, changes = net(*inputs), []
     for channel in range(net.config.trunk_width):
